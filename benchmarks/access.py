@@ -1,9 +1,9 @@
-"""How fast a request for access is judged: 10,000 policies and 100,000 subjects, beside a look at every policy.
+"""How fast a request for access is judged: 10,000 policies and 100,000 subjects, compared with checking every policy.
 
     python benchmarks/access.py [--policies 10000] [--subjects 100000] [--groups 5000] [--requests 2000]
 
-Every subject is in five groups; half of the policies name groups, half single entities, each with conditions. Times are
-medians of wall time for one request, in milliseconds; the 99th percentile and the slowest stand beside.
+Every subject is in five groups. Half of the policies name groups, half single entities, each with conditions. Times
+are medians of wall time for one request, in milliseconds, next to the 99th percentile and the slowest.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from keyturn.grants.facts import AccessFacts, Subject
 from keyturn.grants.policies import PolicyIndex, rule
 
 NAIVE = 20
-"""Requests that the naive side is given: it takes long for each."""
+"""Requests for the naive side, which is slow."""
 
 
 def policies(count: int, subjects: int, groups: int, random_: random.Random) -> dict[str, AccessPolicySettings]:
-    """So many policies, each about a folder of secrets."""
+    """Policies, each about a folder of secrets."""
     made = {}
     for number in range(count):
         who = (
@@ -49,7 +49,7 @@ def policies(count: int, subjects: int, groups: int, random_: random.Random) -> 
 
 
 def requests(count: int, subjects: int, groups: int, random_: random.Random) -> list[AccessFacts]:
-    """Requests of anybody for anything."""
+    """Requests by random subjects for random secrets."""
     now, about = datetime(2026, 11, 27, 12, tzinfo=UTC), About("a@example.com", "internal")
     return [
         AccessFacts(

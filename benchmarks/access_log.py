@@ -1,11 +1,11 @@
-"""Who read a secret, from raw audit lines, beside a bare msgspec decode of the same file in the same run.
+"""Who read a secret, from raw audit lines, compared with a bare msgspec decode of the same file in the same run.
 
     python benchmarks/access_log.py [--lines 300000] [--rounds 5]
 
 The file holds what OpenBao writes for reads of KV v2 secrets by 200 AppRoles: a line for the request and one for its
-response. A second one holds responses alone, so that every line is a read. Each side reads the file and goes through
-all of its lines; ours tells reads by principal, address and login as a report does. Times are CPU seconds of this
-process, medians of the rounds, both sides in turn; memory is what the first pass added to the process's peak.
+response. A second file holds responses alone, so that every line is a read. Each side reads all lines; ours also sorts
+reads by principal, address and login, as a report does. Times are CPU seconds of this process, medians of the rounds,
+with alternating sides. Memory is what the first pass added to the process's peak.
 """
 
 import argparse
@@ -36,7 +36,7 @@ SUSPECT = "team-7/database"
 
 
 def hashed(text: str) -> str:
-    """What a device writes in place of a text."""
+    """What a device writes instead of a text."""
     return f"hmac-sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -92,7 +92,7 @@ def pair(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def write_log(file: Path, lines: int, *, requests: bool) -> None:
-    """So many lines of reads."""
+    """Lines of reads."""
     compact = json.JSONEncoder(separators=(",", ":")).encode
     with file.open("w") as out:
         for number in range(lines // (1 + requests)):
@@ -101,14 +101,14 @@ def write_log(file: Path, lines: int, *, requests: bool) -> None:
 
 
 def bare(file: Path) -> int:
-    """Decode every line, and do nothing with it."""
+    """Decode every line, and discard it."""
     decode = msgspec.json.Decoder().decode
     with file.open("rb") as text:
         return sum(decode(line) is not None for line in text)
 
 
 def ours(file: Path) -> Readers:
-    """Read who read one secret, and what else they read, as a report does."""
+    """Find who read one secret, and what else they read, as a report does."""
     return gather([HubAuditLog(file, "secret")], [SUSPECT], BEGAN, BEGAN + timedelta(days=3650))
 
 
@@ -120,7 +120,7 @@ def taken(work: Callable[[], object]) -> float:
 
 
 def insist(readers: Readers, lines: int) -> None:
-    """That all of it was read."""
+    """Check that all of it was read."""
     (log,), (path,) = readers.logs, readers.paths
     if log.coverage.lines != lines or log.coverage.gaps or not path.readers:
         raise SystemExit(f"it was not read whole: {log}")
@@ -140,7 +140,7 @@ def report(name: str, file: Path, lines: int, rounds: int) -> None:
 
 
 def logs(directory: Path, lines: int) -> Iterator[tuple[str, Path]]:
-    """Both files."""
+    """Compare on both files."""
     for name, requests in (("requests and responses", True), ("responses alone", False)):
         file = directory / f"{name.replace(' ', '-')}.log"
         write_log(file, lines, requests=requests)

@@ -1,11 +1,11 @@
-"""What the benchmark of syncs measures against: the SDKs' calls and nothing else. Each mode is a process of its own.
+"""The baseline for the benchmark of syncs: the SDKs' calls and nothing more. Each mode is a process of its own.
 
     python -m benchmarks.bare push|floor|naive|list PLACES    # names on the standard input, but for list
 
 ``push`` makes the calls that Keyturn makes to create and check a copy in each cloud, in 16 threads. ``naive`` reads
 a secret, writes it to each cloud, and takes the next; ``floor`` makes the same calls in 16 threads. ``list`` fetches
-every page of the three listings and of the hub's detailed metadata side by side, and throws them away. Each prints
-the seconds that it took, and its peak memory.
+every page of the three listings and of the hub's detailed metadata in parallel, and discards them. Each prints the
+seconds that it took, and its peak memory.
 """
 
 import json
@@ -64,7 +64,7 @@ class Bare:
             self.hub = hvac.Client(url, token.read(), session=_session(), adapter=RawAdapter)
 
     def sign_in(self) -> None:
-        """Ask for the vault's token before many threads do."""
+        """Request the vault's token before many threads do."""
         try:
             self.azure.get_secret("nothing")
         except ResourceNotFoundError:
@@ -78,7 +78,7 @@ class Bare:
     def describe_from(self, name: str) -> None:
         """The hub's metadata of a batch of secrets, from this one on."""
         path, params = f"/v1/secret/detailed-metadata/{FOLDER}/", {"list": "true", "limit": str(BATCH), "after": name}
-        with suppress(InvalidPath):  # what OpenBao answers where nothing is left
+        with suppress(InvalidPath):  # what OpenBao answers if nothing is left
             self.hub.adapter.request("get", path, params=params).json()
 
     def create_in_aws(self, name: str, text: str) -> None:
@@ -127,7 +127,7 @@ class Bare:
             to_cloud(name, text)
 
     def naive(self, name: str) -> None:
-        """What the shortest script does: it asks nothing, checks nothing, and takes it that nothing is there."""
+        """What the shortest script does, without any check: it assumes that nothing exists."""
         text = self.read(name)
         self.create_in_aws(name, text)
         self.azure.set_secret(name, text)
@@ -158,7 +158,7 @@ class Bare:
 
     def _list_hub(self) -> None:
         path, params = f"/v1/secret/detailed-metadata/{FOLDER}/", {"list": "true", "limit": "1000"}
-        with suppress(InvalidPath):  # what OpenBao answers where nothing is left
+        with suppress(InvalidPath):  # what OpenBao answers if nothing is left
             while True:
                 keys = self.hub.adapter.request("get", path, params=params).json()["data"]["keys"]
                 params["after"] = keys[-1]
@@ -186,7 +186,7 @@ def _tags(name: str) -> dict[str, str]:
 
 
 def side_by_side(calls: list[Callable[[], None]], threads: int) -> None:
-    """Make the calls, in so many threads."""
+    """Make the calls, in this many threads."""
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda call: call(), calls))
 

@@ -1,11 +1,11 @@
-"""Reading many secrets at once through the client, beside the same calls and nothing else, in one run.
+"""Reading many secrets at once through the client, compared with the same bare calls, in one run.
 
     python benchmarks/bulk.py [--secrets 1000] [--rounds 5]
 
 ``hvac`` and ``requests`` read each secret of a local OpenBao with that library in as many threads as the hub's adapter
-has, parse the answer, and throw it away; ``client`` is ``get_many`` of a client that keeps nothing yet,
-with the hub as its source. All sides in turn, the best of the rounds; the goal is a ratio to the faster of both.
-``again`` is what it takes once all are kept.
+has, parse the answer, and discard it. ``client`` is ``get_many`` of a client with an empty cache and the hub as its
+source. All sides alternate, and the best round counts; the goal is a ratio to the faster of both. ``again`` is the
+time once all are cached.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Bare:
 
 
 def read_all(read: Callable[[str], object], paths: Sequence[str]) -> object:
-    """Each of them, so many at once."""
+    """Each of them, this many at once."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(read, paths))
 
@@ -71,7 +71,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def main() -> int:
-    """Measure it; 1 where the goal is missed."""
+    """Measure it; 1 if the goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,10 +1,10 @@
-"""What a secret that is kept costs, beside a plain dict, functools.lru_cache, and cachetools with a lock, in one run.
+"""What a cached secret costs, compared with a plain dict, functools.lru_cache, and cachetools with a lock, in one run.
 
     python benchmarks/cache.py [--rounds 7] [--threads 8]
 
-A hit is timed on one thread and on several, in ns of each call, the best of the rounds, all sides in turn. Then what
-making room costs with 100 entries and with 10,000, in CPU time of each secret that is read; and how often a source is
-asked by 1,000 threads that miss the same secret at once.
+A hit is timed on one thread and on several, in ns per call, the best of the rounds, with alternating sides. Then the
+cost of evicting with 100 entries and with 10,000, in CPU time per secret read; and how often a source is asked by
+1,000 threads that miss the same secret at once.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Constant:
 
 
 def locked(path: str) -> Callable[[str], object]:
-    """A cache of cachetools as its documentation has it shared by threads."""
+    """A cache of cachetools shared by threads, as its documentation shows."""
     cache, lock = TTLCache[str, object](1000, 3600), threading.Lock()
     cache[path] = object()
 
@@ -69,7 +69,7 @@ def locked(path: str) -> Callable[[str], object]:
 
 
 def hits(get: Callable[[str], object], threads: int) -> float:
-    """Nanoseconds of each of many calls in so many threads at once."""
+    """Nanoseconds per call, of many calls in this many threads at once."""
 
     def work() -> float:
         started.wait()
@@ -84,7 +84,7 @@ def hits(get: Callable[[str], object], threads: int) -> float:
 
 
 def room(entries: int) -> float:
-    """Microseconds of CPU for each secret that is read when three times as many are asked for as are kept."""
+    """Microseconds of CPU per secret read, when three times as many are requested as fit."""
     names = [f"secret-{number}" for number in range(3 * entries)]
     with SecretClient([Constant()], max_entries=entries, poll=0) as client:
         began = time.process_time()
@@ -109,7 +109,7 @@ def crowd() -> int:
 
 
 def main() -> int:
-    """Measure all of it; 1 where a goal is missed."""
+    """Measure all of it; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=8)

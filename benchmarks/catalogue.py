@@ -1,11 +1,11 @@
-"""What a large catalogue costs: opening it, looking at all of it, and ending one of its secrets.
+"""What a large catalogue costs: opening it, checking all of it, and ending one of its secrets.
 
     python benchmarks/catalogue.py [--secrets 1000 5000 10000] [--runs 3]
 
-Each number of secrets has a real OpenBao on durable storage with a version, metadata and the record of a past rotation
-for every secret, one copy of each at the local Secrets Manager, and a PostgreSQL that honours one of them. Commands are
-timed from the start of their process. "First" is without what earlier looks and openings have kept. The time is the
-wall's, the CPU that of the process alone; the least of the runs counts, since others may use this machine.
+For each number of secrets there is a real OpenBao on durable storage with a version, metadata and the record of a past
+rotation for every secret, one copy of each at the local Secrets Manager, and a PostgreSQL that accepts one of them.
+Commands are timed from the start of their process. "First" is without caches of earlier runs. Time is wall time, CPU
+is that of the process alone; the fastest run counts, since others may use this machine.
 """
 
 import argparse
@@ -132,12 +132,12 @@ class Site:
         return alone
 
     def entry(self, number: int) -> str:
-        """One secret's."""
+        """The entry of one secret."""
         path = path_of(number)
         return SECRET.format(path=path, team=path.partition("/")[0], name=f"app{number:05}")
 
     def fill(self) -> None:
-        """Versions, metadata and records; the first secret's account is there, too."""
+        """Write versions, metadata and records; the first secret's account exists, too."""
         where = (self.postgres.host, self.postgres.port, self.postgres.superuser_password)
         prepare(Hub(self.hub.address, self.hub.root_token), *where, ())
         with database(*where) as cursor:
@@ -150,7 +150,7 @@ class Site:
             list(pool.map(lambda number: self.fill_one(hub, number), range(self.secrets)))
 
     def fill_one(self, hub: VaultHub, number: int) -> None:
-        """One secret that was rotated a while ago."""
+        """A secret with a past rotation."""
         path, now = path_of(number), datetime.now(UTC)
         hub.write(path, SecretFields({"username": f"app{number:05}_a", "password": "first"}), cas=0)
         token = f"token-{number:05}"
@@ -166,13 +166,13 @@ class Site:
         return open_workspace(load_catalogue(self.catalogue, os.environ), VaultHub(HubSettings.from_environment()))
 
     def forget(self) -> None:
-        """Drop what was kept of earlier openings."""
+        """Drop the caches of earlier openings."""
         shutil.rmtree(self.directory / "cache", ignore_errors=True)
 
     def command(self, *arguments: str) -> None:
-        """A command in a process of its own. SystemExit where it fails."""
+        """A command in a process of its own. SystemExit if it fails."""
         env = {**os.environ, "KEYTURN_CATALOGUE": str(self.catalogue), "PYTHONPYCACHEPREFIX": str(self.directory / "c")}
-        # A command starts as an installed one does: compiled before.
+        # An installed command is compiled already.
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         line = [sys.executable, "-m", "keyturn.cli", *arguments]
         done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -190,7 +190,7 @@ class Site:
 
 
 def look_for_due(site: Site) -> None:
-    """What a run of rotate-due looks at."""
+    """What a run of rotate-due checks."""
     workspace = site.open()
     paths = sorted(workspace.catalogue.secrets)
     with list_secrets(workspace, len(paths)) as listing:
@@ -200,7 +200,7 @@ def look_for_due(site: Site) -> None:
 
 
 def look_for_unretired(site: Site) -> None:
-    """What a run of retire looks at."""
+    """What a run of retire checks."""
     workspace = site.open()
     paths = sorted(workspace.catalogue.secrets)
     with listed_records(workspace, len(paths)) as record:
@@ -226,14 +226,14 @@ def shut_out(site: Site, incident: str, catalogue: Path) -> float:
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds that something took."""
+    """Seconds that a call took."""
 
     wall: float
     cpu: float
 
 
 def measure(work: Callable[[], object]) -> Taken:
-    """The wall's time, and the CPU's of this process and of those that it has ended."""
+    """Wall time, and CPU time of this process and of its ended children."""
     before, began = cpu(), time.perf_counter()
     work()
     return Taken(time.perf_counter() - began, cpu() - before)
@@ -246,7 +246,7 @@ def cpu() -> float:
 
 
 def measured(site: Site, runs: int) -> Iterator[tuple[str, Taken]]:
-    """Each row with the least that it took."""
+    """Each row with its fastest run."""
     repeated: dict[str, Callable[[], object]] = {
         "open, unchanged": site.open,
         "keyturn catalogue validate": lambda: site.command("catalogue", "validate", str(site.catalogue)),

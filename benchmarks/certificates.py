@@ -20,7 +20,7 @@ from tests.support.certificate_year import live_a_year
 
 
 def main() -> None:
-    """Live the years, and print what came of them."""
+    """Run the years, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--certificates", type=int, default=1000)
     parser.add_argument("--days", type=int, nargs="+", default=[47, 6])

@@ -1,10 +1,10 @@
-"""What a command costs through Prefect, beside the same with --local; and how long a run waits that the UI asks for.
+"""What a command costs through Prefect, compared with --local; and how long a run waits that is started in the UI.
 
     python benchmarks/cli.py [--rounds 5] [--home DIR]
 
-On the local stack: the one of ``--home``, which has to be up, or one of its own. Each round runs every command once
-with ``--local`` and once through the worker, in turns, so that both have the same machine; the medians are compared.
-Then runs are created as Prefect's UI creates them, one after the other, and the server says how long each waited.
+On the local stack: the running one of ``--home``, or a new one. Each round runs every command once with ``--local`` and
+once through the worker, alternating, so that both have the same machine; the medians are compared. Then runs are
+created as Prefect's UI creates them, one after the other, and the server reports how long each waited.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from local.stack import opened, remove, up
 
 ROOT: Final = Path(__file__).parent.parent
 GOAL: Final = 1.0
-"""Seconds that a command may cost more through Prefect, and that a revocation may wait for its beginning."""
+"""Seconds that a command may cost more through Prefect, and that a revocation may wait for its start."""
 PATIENCE: Final = 120.0
 """Seconds that one run may take."""
 FAILED, USAGE = 1, 2
@@ -49,7 +49,7 @@ RUNS: Final[dict[str, dict[str, Any]]] = {
     "sync": {},
     "preview-revocation": {"path": DATABASE_SECRET},
 }
-"""What the UI asks for; the second goes to the queue for emergencies, whose worker has nothing else to do."""
+"""What the UI starts; the second goes to the queue for emergencies, whose worker is idle otherwise."""
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
 
 @contextmanager
 def stack_of(home: Path | None) -> Iterator[Stack]:
-    """The one that is up there, or a new one until the end."""
+    """The running stack, or a new one until the end."""
     if home:
         yield opened(home)
         return
@@ -80,7 +80,7 @@ def stack_of(home: Path | None) -> Iterator[Stack]:
 
 
 def commands(stack: Stack, rounds: int) -> None:
-    """Each command both ways, in turns."""
+    """Each command both ways, alternating."""
     print(f"{'command':<10} {'--local':>9} {'Prefect':>9} {'more':>9}   {'at most':>8}  (median of {rounds}, seconds)")
     for name, command in COMMANDS.items():
         local, through = [], []
@@ -93,9 +93,9 @@ def commands(stack: Stack, rounds: int) -> None:
 
 
 def timed(stack: Stack, command: Sequence[str]) -> float:
-    """Seconds that the command takes, which may find nothing to do and say so."""
+    """Seconds that the command takes, which may report that nothing is due."""
     variables = inherited() | {"KEYTURN_HOME": str(stack.home)}
-    # As users have it: the first round compiles, and no other.
+    # As users have it: only the first round compiles.
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.perf_counter()
     ended = subprocess.run(
@@ -108,7 +108,7 @@ def timed(stack: Stack, command: Sequence[str]) -> float:
 
 
 def runs(stack: Stack, rounds: int) -> None:
-    """How long runs wait that are created through the API, and how long they take then."""
+    """How long runs that are created through the API wait, and how long they take then."""
     variables = environment(stack)
     trusted = variables["PREFECT_API_SSL_CERT_FILE"]
     with httpx.Client(base_url=variables["PREFECT_API_URL"], verify=trusted, timeout=30) as server:
@@ -120,7 +120,7 @@ def runs(stack: Stack, rounds: int) -> None:
 
 
 def wait_of(server: httpx.Client, flow: str, parameters: dict[str, Any]) -> tuple[float, float]:
-    """Seconds from asking for a run until it has begun, and until it is over, as the server has it."""
+    """Seconds from creating a run until it has started, and until it has ended, by the server's clock."""
     deployment = answer(server, "GET", f"/deployments/name/{flow}/{flow}")["id"]
     asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
     run = answer(server, "POST", f"/deployments/{deployment}/create_flow_run", json=asked)
@@ -135,7 +135,7 @@ def wait_of(server: httpx.Client, flow: str, parameters: dict[str, Any]) -> tupl
 
 
 def answer(server: httpx.Client, method: str, path: str, **asked: Any) -> Any:
-    """What the server says; on SQLite it answers 503 where two writes meet."""
+    """The server's answer; on SQLite it is 503 if two writes collide."""
     deadline = time.monotonic() + PATIENCE
     while (response := server.request(method, path, **asked)).status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         if time.monotonic() > deadline:

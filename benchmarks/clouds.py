@@ -49,9 +49,9 @@ syncs:
 
 
 class Clouds:
-    """The servers under one directory. With a delay, clients reach them through a proxy that is far away.
+    """The servers in one directory. With a delay, clients reach them through a slow proxy.
 
-    A ``durable`` hub keeps what it holds on the disk, as a real one does.
+    A ``durable`` hub stores its data on disk, as a real one does.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Clouds:
 
     @property
     def said(self) -> str:
-        """What a process of the bare side is told, as JSON."""
+        """The input of a process of the bare side, as JSON."""
         token = str(self.directory / "token")
         return json.dumps({**self.ports, "ca": str(self.tls.authority), "token": token})
 
@@ -89,19 +89,19 @@ class Clouds:
         return [self.hub.process, self._aws.process, *self._others.values()]
 
     def start(self) -> None:
-        """Start the clouds with what lies in their directories."""
+        """Start the clouds with the data in their directories."""
         starts = (self._aws.start, self._start_azure, self._start_gcp)
         with ThreadPoolExecutor(len(starts)) as pool:
             list(pool.map(lambda start: start(), starts))
 
     def stop(self) -> None:
-        """End the clouds; the hub stays."""
+        """Stop the clouds; the hub continues."""
         stops = (self._aws.stop, *(other.stop for other in self._others.values()))
         with ThreadPoolExecutor(len(stops)) as pool:
             list(pool.map(lambda stop: stop(), stops))
 
     def empty(self) -> None:
-        """Start the clouds anew, without a secret in them."""
+        """Start the clouds again, without secrets."""
         self.stop()
         for name in CLOUDS:
             shutil.rmtree(self.directory / name, ignore_errors=True)
@@ -153,5 +153,5 @@ class Clouds:
 
 
 def fields_of(name: str) -> dict[str, str | int]:
-    """What the hub holds of the secret of that name."""
+    """The hub's data of the secret of that name."""
     return {"username": f"{name}_a", "password": f"{name:*<32}", "host": "db.example", "port": 5432}

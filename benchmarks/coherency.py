@@ -1,15 +1,15 @@
-"""Real rotations while processes of two hosts read without pause: does any give what was superseded, and how soon is
+"""Real rotations while processes of two hosts read continuously: does any return a superseded version, and how soon is
 the new version there?
 
     python benchmarks/coherency.py [--rotations 1000] [--processes 2] [--begin 50]
 
-Each host is a group of processes with a port of its own, and one of them takes its notices. A rotation is Keyturn's
-whole protocol as plain functions, with the ledger, against the real OpenBao on durable storage and PostgreSQL: its
+Each host is a group of processes with its own port, and one of them receives its notices. A rotation is Keyturn's
+whole protocol as plain functions, with the ledger, against the real OpenBao on durable storage and PostgreSQL. Its
 notice goes over HTTP to both hosts at once, and the old credential is ended as soon as both have acknowledged.
-Every process asks for the secret in a loop and notes when it began to, by the one monotonic clock of the machine;
+Every process requests the secret in a loop and notes when it began to, by the one monotonic clock of the machine;
 after every ``--reads`` of them it queries the database through its pool. Counted are processes that began a read of
-an older version after their host's acknowledgement, failed reads, queries and logins. Then ``--begin`` processes begin
-at once, and are told at once, and the reads of the hub are counted.
+an older version after their host's acknowledgement, failed reads, queries and logins. Then ``--begin`` processes start
+at once, and are notified at once, and the reads of the hub are counted.
 """
 
 import argparse
@@ -84,7 +84,7 @@ secrets:
 
 
 class Quiet(WSGIRequestHandler):
-    """Says nothing."""
+    """Logs nothing."""
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
@@ -107,7 +107,7 @@ class Readings:
 
 
 class Reader:
-    """One process of a host: it reads until its standard input is closed, then it tells what it saw."""
+    """One process of a host: it reads until its standard input is closed, then reports what it saw."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -115,7 +115,7 @@ class Reader:
         self.client = SecretClient(lambda: [HubSource(VaultHub(settings(options)))], host=group(options))
 
     def connect(self, secret: Secret) -> Any:
-        """Log in, and count who is refused."""
+        """Log in, and count refusals."""
         fields = secret.fields.reveal()
         try:
             return psycopg2.connect(
@@ -131,7 +131,7 @@ class Reader:
             raise
 
     def run(self) -> None:
-        """Read without pause."""
+        """Read continuously."""
         with self.client, contextlib.closing(self.pool()) as pool, served(self.options, pool.told):
             print("ready", flush=True)
             while not select.select([sys.stdin], [], [], 0)[0]:
@@ -144,7 +144,7 @@ class Reader:
         return SecretPool(self.client, PATH, self.connect, refused=(psycopg2.OperationalError,), size=2)
 
     def read_often(self) -> None:
-        """So many reads, one after another, each with the instant at which it began."""
+        """This many reads, one after another, each with the instant at which it began."""
         readings, get, clock, version = self.readings, self.client.get, time.monotonic, 0
         for _ in range(self.options.reads):
             began = clock()
@@ -181,7 +181,7 @@ def group(options: argparse.Namespace) -> HostGroup:
 
 @contextlib.contextmanager
 def served(options: argparse.Namespace, on_notice: Callable[[Notice], object]) -> Iterator[None]:
-    """Take notices meanwhile, where a port is given."""
+    """Receive notices meanwhile, if a port is given."""
     if not options.port:
         yield
         return
@@ -216,7 +216,7 @@ class Site:
         (self.catalogue / "benchmark.yaml").write_text(text)
 
     def arguments(self, host: str, port: int = 0) -> argparse.Namespace:
-        """What a process of this host has to know."""
+        """The input of a process of this host."""
         return argparse.Namespace(
             host=host,
             port=port,
@@ -248,7 +248,7 @@ class Site:
 
 
 class Timed:
-    """When each notice was sent first and acknowledged, by consumer and version."""
+    """When each notice was first sent and acknowledged, by consumer and version."""
 
     def __init__(self) -> None:
         self._send = WebhookSender.send
@@ -272,7 +272,7 @@ class Timed:
 
 
 def rotations(site: Site) -> Timed:
-    """Rotate so often, each time ending the old credential at once; when each notice was sent and acknowledged."""
+    """Rotate this often, ending the old credential at once each time; when each notice was sent and acknowledged."""
     from keyturn.catalogue import load_catalogue
     from keyturn.core.overrides import Waive
     from keyturn.core.schedule.policy import Trigger
@@ -320,7 +320,7 @@ COUNTED: Final = ("reads", "queries", "failed_reads", "failed_queries", "refused
 
 
 def finish(process: "subprocess.Popen[str]") -> Readings:
-    """What a process saw, once it is told to stop."""
+    """What a process saw, once it is asked to stop."""
     output, _ = process.communicate(timeout=60)
     data = json.loads(output.splitlines()[-1])
     instants = {name: {int(version): at for version, at in data.pop(name).items()} for name in ("first", "last")}
@@ -328,7 +328,7 @@ def finish(process: "subprocess.Popen[str]") -> Readings:
 
 
 def stale_reads(timed: Timed, host: str, readings: Readings) -> int:
-    """How many versions were given by a read that began after the next one's acknowledgement."""
+    """How many versions were returned by a read that began after the next one's acknowledgement."""
     return sum(
         any(began > at for (name, later), at in timed.acknowledged.items() if name == host and later == version + 1)
         for version, began in readings.last.items()
@@ -336,7 +336,7 @@ def stale_reads(timed: Timed, host: str, readings: Readings) -> int:
 
 
 def delays_ms(timed: Timed, host: str, readings: Readings) -> list[float]:
-    """Milliseconds from each notice until the process gave its version."""
+    """Milliseconds from each notice until the process returned its version."""
     return [
         1000 * max(0.0, readings.first[version] - sent)
         for (name, version), sent in timed.sent.items()
@@ -345,7 +345,7 @@ def delays_ms(timed: Timed, host: str, readings: Readings) -> list[float]:
 
 
 def percentile(numbers: list[float], percent: int) -> float:
-    """Such a one of them; the greatest where they are few."""
+    """A percentile; the greatest if there are few."""
     return sorted(numbers)[min(len(numbers) - 1, len(numbers) * percent // 100)]
 
 
@@ -356,7 +356,7 @@ def quantiles(numbers: list[float]) -> str:
 
 
 def begin_at_once(site: Site) -> bool:
-    """Whether so many processes that begin at once, or are told at once, read the hub more than once."""
+    """Whether processes that start at once, or are notified at once, read the hub more than once."""
     hub = VaultHub(settings(site.arguments("crowd")))
     path = f"crowd/{secrets.token_hex(4)}"
     write = lambda version: hub.write(path, fields(version), cas=version - 1)  # noqa: E731
@@ -372,7 +372,7 @@ def begin_at_once(site: Site) -> bool:
     first = sum(each["reads"] for each in lines)
     print(f"{len(children)} processes begin at once: {first} read of the hub, {took:.0f} ms until the last has it")
     write(2)
-    time.sleep(3)  # a notice waits in the first moments of a directory for whoever may still come
+    time.sleep(3)  # a notice waits in the first moments of a directory for processes that may still join
     began = time.monotonic()
     client.told(Notice(SECRET_ROTATED, path, 2, datetime.now(UTC)))
     took = 1000 * (time.monotonic() - began)
@@ -396,7 +396,7 @@ def fields(version: int) -> Any:
 
 
 def child(arguments: argparse.Namespace, path: str, gate: int, told: int, results: int) -> int:
-    """A process that reads once the gate opens, and tells what it gives then, and once it was told."""
+    """A process that reads once the gate opens, and reports what it returned then, and after the notice."""
     pid = os.fork()
     if pid:
         return pid
@@ -413,18 +413,18 @@ def child(arguments: argparse.Namespace, path: str, gate: int, told: int, result
 
 
 def close_others(pause: int) -> None:
-    """Let go of the end that its parent closes to let it go on."""
+    """Release the end that its parent closes to let it continue."""
     with contextlib.suppress(OSError):
         os.close(pause + 1)
 
 
 def result(results: int) -> dict[str, int]:
-    """What the next child tells."""
+    """The next child's report."""
     return dict(json.loads(os.read(results, 64)))
 
 
 def main() -> int:
-    """Measure all of it; 1 where a goal is missed."""
+    """Measure all of it; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rotations", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2, help="on each host")

@@ -1,12 +1,12 @@
-"""A day of schedules in 24 minutes on the topology of docs/production.md: nothing may grow but by what is kept.
+"""A day of schedules in 24 minutes on the topology of docs/production.md: only data that is kept may grow.
 
     python benchmarks/compressed_day.py [--minutes 24] [--secrets 20]
 
-A minute stands for an hour: the keeper looks every 15 s, which it does every 15 minutes, and each minute a share of
-the secrets is due. Once a minute all that has ended at Prefect is made 59 minutes older in its database, so that
-Prefect's own retention (two hours here, looked after every 15 s) removes it. All is looked at once a minute, and the
-table has the most of each quarter of the time: the memory and the open files of each process, and the rows and the
-size of Prefect's database. The exit status is 1 where a process has more than a tenth more memory, or more than ten
+A minute stands for an hour: the keeper runs every 15 s instead of every 15 minutes, and each minute a share of the
+secrets is due. Once a minute all that has ended at Prefect is made 59 minutes older in its database, so that
+Prefect's own retention (two hours here, checked every 15 s) removes it. Everything is measured once a minute, and the
+table has the maximum of each quarter of the time: the memory and the open files of each process, and the rows and the
+size of Prefect's database. The exit status is 1 if a process has more than a tenth more memory, or more than ten
 files more, in the last quarter than in the second, or the database a quarter more rows, or a process has ended. Needs
 Linux.
 """
@@ -68,7 +68,7 @@ def sizes(topology: Topology) -> dict[str, float]:
 
 
 def grew(half: dict[str, float], end: dict[str, float]) -> list[str]:
-    """What is larger at the end than it may be."""
+    """What exceeds its limit at the end."""
     may = {"MB": lambda size: size * MORE_MEMORY, "files": lambda size: size + MORE_FILES}
     of_rows = sum(size for name, size in half.items() if name.endswith("rows"))
     rows = sum(size for name, size in end.items() if name.endswith("rows"))
@@ -107,7 +107,7 @@ def soak(topology: Topology, minutes: int) -> int:
 
 
 def main() -> int:
-    """Start everything, let it run, and print what there is to know."""
+    """Start everything, let it run, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=int, default=24, help="an hour each (default 24, at least 8)")
     parser.add_argument("--secrets", type=int, default=20, help="in the fleet (default 20, at least 8)")

@@ -1,16 +1,16 @@
-"""How much of what thieves do is found, how soon, and how often somebody is woken for nothing.
+"""How many attacks are found, how soon, and how often a person is alerted for nothing.
 
     python benchmarks/detection.py [--principals 1000] [--reads-a-day 100000] [--days 21] [--warm-up 10]
                                    [--instances 3] [--seeds 1,2,3] [--bare] [--alert 0.7]
                                    [--json FILE] [--summary FILE]
                                    [--export FILE --format events|openbao] [--scripts]
 
-Lays attacks (benchmarks/lab/attacks, each after a publication) into the ordinary reads of a lab (benchmarks/lab), has
+Mixes attacks (benchmarks/lab/attacks, each after a publication) into the ordinary reads of a lab (benchmarks/lab), has
 the detector judge them as they come, and compares its alerts with the labels. The full lab is `--principals 10000
---reads-a-day 10000000`. What is counted how, and what the numbers of the lab rest on: benchmarks/detection.md.
+--reads-a-day 10000000`. How results are counted, and the sources of the lab's numbers: benchmarks/detection.md.
 
-`--export` writes a run's events, one JSON line each with its label, or as a hub's audit lines with the labels beside
-(FILE.labels), and judges nothing. Equal arguments give equal events. `--scripts` lists the attacks.
+`--export` writes a run's events and judges nothing: one JSON line each with its label, or a hub's audit lines with the
+labels in a second file (FILE.labels). Equal arguments give equal events. `--scripts` lists the attacks.
 """
 
 import argparse
@@ -41,7 +41,7 @@ LONGEST: Final = max(entry.lasts for entry in SCENARIOS.values())
 
 
 def played(arguments: argparse.Namespace, seed: int) -> tuple[World, list[Attack], Iterator[tuple[Access, str]]]:
-    """A lab, its attacks, and all that happens."""
+    """A lab, its attacks, and all events."""
     calendar = Calendar.drawn(arguments.days, arguments.warm_up, seed)
     world = build(seed, calendar, arguments.principals, arguments.reads_a_day)
     try:
@@ -52,7 +52,7 @@ def played(arguments: argparse.Namespace, seed: int) -> tuple[World, list[Attack
 
 
 def measured(arguments: argparse.Namespace, seed: int) -> Run:
-    """One seed."""
+    """The results of one seed."""
     began = time.process_time()
     world, attacks, happened = played(arguments, seed)
     observer = Observer(
@@ -68,7 +68,7 @@ def measured(arguments: argparse.Namespace, seed: int) -> Run:
 
 
 def table(report: Report) -> Iterator[str]:
-    """What a person reads."""
+    """The report for people."""
     data = report.data()
     for title, key in (("family", "families"), ("scenario", "scenarios")):
         yield f"{title:<42} {'found':>9} {'recall':>7} {'95 %':>13} {'seconds':>8}"
@@ -88,7 +88,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def summary(report: Report) -> list[str]:
-    """For who writes rules: families and false alarms, and nothing of the scripts."""
+    """For authors of rules: families and false alarms, without the scripts."""
     data = report.data()
     families = [f"  {name:<40} {line(row)}" for name, row in data["families"].items()]
     false = [f"  {count:>6}  {factors}" for factors, count in report.false_by_factors().most_common(25)]

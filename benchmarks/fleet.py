@@ -1,14 +1,14 @@
-"""Many due secrets in one run, side by side on the same servers: the flow `rotate-due` against the same protocol as
+"""Many due secrets in one run, on the same servers: the flow `rotate-due` compared with the same protocol as
 plain functions in as many threads.
 
     python benchmarks/fleet.py [--secrets 200] [--side-by-side 8] [--rounds 5]
 
-Each round makes every secret due, rotates all of them on one side and then on the other, and begins with the other
-side the next time. Both find the same work: what the last side left is retired, and all servers are at rest. The flow
-also looks first for what is due, which the plain functions need not.
-Wall time is until the side returns. CPU time is what this process, the hub and the database spend until then. The
-Prefect server's own stands apart, since elsewhere it has a machine of its own, but here it takes its share of the same
-cores: the wall times hold that, and the last ratio counts it.
+Each round makes every secret due and rotates all of them on both sides; the sides alternate in who starts. Both find
+the same work: what the last side left is retired, and all servers are idle. The flow also looks first for what is due,
+which the plain functions need not.
+Wall time is until the side returns. CPU time is what this process, the hub and the database use until then. The
+Prefect server's own is listed separately, since in production it has its own machine, but here it shares the same
+cores: the wall times include it, and the last ratio counts it.
 Needs Linux, for the CPU times of processes. Compare the ratios, not the numbers of another machine.
 """
 
@@ -111,13 +111,13 @@ class Taken:
 
 
 def make_due(workspace: Workspace, path: str) -> None:
-    """End what the last rotation left, and let the secret look as old as can be."""
+    """End what the last rotation left, and make the secret look as old as possible."""
     retire(workspace, path, Waive.EVERYTHING)
     workspace.hub.patch_metadata(path, {ROTATED_AT: LONG_AGO})
 
 
 def plain(workspace: Workspace, paths: list[str], threads: int) -> int:
-    """The protocol of every secret, in threads; how many were rotated."""
+    """Run the protocol of every secret, in threads; how many were rotated."""
     with ThreadPoolExecutor(threads) as pool:
         return sum(
             outcome.state is RunState.ROTATED for outcome in pool.map(lambda path: rotate(workspace, path), paths)
@@ -125,14 +125,14 @@ def plain(workspace: Workspace, paths: list[str], threads: int) -> int:
 
 
 def through_prefect(threads: int) -> int:
-    """The flow, in this process; how many secrets it worked on. Raises when one failed."""
+    """Run the flow, in this process; how many secrets it worked on. Raises if one failed."""
     from flows.rotate_due import rotate_due
 
     return asyncio.run(rotate_due(side_by_side=threads))
 
 
 def register(servers: Servers, catalogue: Catalogue) -> None:
-    """What the flow needs: where the workspace is, and at its server a place at the target."""
+    """What the flow needs: the workspace's address, and a place at the target at its server."""
     from deployments.bootstrap import make_limits
     from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
@@ -142,7 +142,7 @@ def register(servers: Servers, catalogue: Catalogue) -> None:
 
 
 def measure(work: Callable[[], int], fleet: int, shared: list[Process], server: Process) -> Taken:
-    """One side of one round; it must have done all of the work."""
+    """Run one side of one round; it must have done all of the work."""
     at_rest(*shared, server)
     cpu_before, server_before, began = cpu(*shared) + time.process_time(), cpu(server), time.perf_counter()
     done = work()
@@ -179,7 +179,7 @@ def spread(ratios: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure both sides, in turns, and print the table."""
+    """Measure both sides, alternating, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=200, help="how many are due (default 200)")
     parser.add_argument("--side-by-side", type=int, default=8, help="at work at once on each side (default 8)")

@@ -1,11 +1,11 @@
-"""How fast access for a while is given and swept, beside bare reads of the same entries of the hub.
+"""How fast temporary access is given and swept, compared with bare reads of the same entries of the hub.
 
     python benchmarks/grants.py [--grants 500]
 
-Against the real OpenBao and PostgreSQL: so many requests of fifty people, each approved by a signature, are given side
-by side, and all that is given is swept three times; of the third the time is told, with nothing kept from before but
-what had ended. Then one request is approved while the part of `keyturn serve` is at work, five times: from the approval
-until the requester holds the credential.
+Against the real OpenBao and PostgreSQL: requests of fifty people, each approved by a signature, are given in parallel,
+and all grants are swept three times. The third is timed, with nothing cached but what had ended. Then one request is
+approved while the part of `keyturn serve` is running, five times: from the approval until the requester holds the
+credential.
 """
 
 import argparse
@@ -56,13 +56,13 @@ PATH: Final = "ml-training/database"
 APPROVER: Final = "bea"
 TIMES: Final = 5
 LONG: Final = 3600.0
-"""Seconds: nobody renews the tenure of a measurement."""
-"""How often one request is followed from its approval on."""
+"""Seconds; the tenure of a measurement is not renewed."""
+"""How often one request is followed from its approval."""
 
 
 @dataclass
 class Bench:
-    """A site, and what makes approved requests."""
+    """A site, and a maker of approved requests."""
 
     hub: OpenBao
     root: hvac.Client
@@ -71,7 +71,7 @@ class Bench:
     directory: Path
 
     def request(self, number: int, entity: str = "", approved: bool = True) -> AccessRequest:
-        """One, laid into the hub as its asker would."""
+        """A request, written to the hub as its requester would."""
         workspace, now = self.workspace, self.workspace.hub_now()
         policy = workspace.catalogue.access_policies["readers"]
         made = AccessRequest(
@@ -100,13 +100,13 @@ class Bench:
         return replace(request, approvals=(Approval(APPROVER, request.asked_at, signature),))
 
     def write(self, request: AccessRequest) -> None:
-        """Lay it into the hub."""
+        """Write it to the hub."""
         state = self.workspace.hub.read_state(request.place)
         data = {"request": json.dumps(asdict(request))}
         self.workspace.hub.write_state(request.place, data, cas=state.version if state else 0)
 
     def login(self, policies: list[str]) -> tuple[str, str]:
-        """A new entity with a login, and a token of it."""
+        """A new entity with a login, and one of its tokens."""
         name = f"person-{time.monotonic_ns()}"
         self.root.auth.approle.create_or_update_approle(name, token_policies=policies)
         role = self.root.auth.approle.read_role_id(name)["data"]["role_id"]
@@ -156,7 +156,7 @@ def opened() -> Iterator[Bench]:
 
 
 def catalogue_of(people: list[str], host: str, port: int) -> Catalogue:
-    """One secret, and who may be given what belongs to it."""
+    """One secret, and the policy for access to it."""
     user = {"strategy": "single-user", "user": "app", "accepts_gap": True, "target": "pg"}
     rotation = {**user, "interval": "30d", "grace": "1h"}
     target = {"kind": "postgresql", "host": host, "port": port, "database": DATABASE, "admin": "targets/pg"}
@@ -188,7 +188,7 @@ def bare_reads(bench: Bench, places: list[str]) -> None:
 
 
 def from_approval(bench: Bench, number: int) -> float:
-    """Seconds from an approval until the credential is in the requester's hands."""
+    """Seconds from an approval until the requester has the credential."""
     request = bench.request(number, bench.people[-1], approved=False)
     time.sleep(1.5)
     signed = bench.approve(request)
@@ -198,7 +198,7 @@ def from_approval(bench: Bench, number: int) -> float:
 
 
 def main() -> None:
-    """Measure, and say."""
+    """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grants", type=int, default=500)
     options = parser.parse_args()
@@ -218,7 +218,7 @@ def main() -> None:
 
 
 def measure_delivery(bench: Bench, first: int) -> None:
-    """The way from the approval to the credential, with the part at work."""
+    """From the approval to the credential, with the part running."""
     nothing: Any = None
     part = GrantsPart(Site(lambda: bench.workspace, nothing, lambda line: None, nothing, bench.directory))
     tenure = Tenure(GRANTING, 1, elapsed, lambda: None)

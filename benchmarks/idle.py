@@ -1,10 +1,10 @@
-"""What an installation in which nothing happens adds to Prefect's database, the hub's audit log and the ledger.
+"""What an idle installation adds to Prefect's database, the hub's audit log and the ledger.
 
     python benchmarks/idle.py [--secrets 20] [--runs 5]
 
-Every scheduled flow is run so many times through its deployment and a process worker, with nothing to do: what each
+Every scheduled flow is run this many times through its deployment and a process worker, with nothing to do: what each
 run has added, and what all of a day's runs add by their schedules. Prefect's database is measured as SQLite packs it
-(VACUUM INTO), which holds its tables and indexes and no slack. It grows until the oldest is as old as its retention.
+(VACUUM INTO), without free space. It grows until the oldest rows reach the retention.
 """
 
 import argparse
@@ -83,14 +83,14 @@ class Installation:
         self.workspace = open_workspace(load_catalogue(self.catalogue, {}), VaultHub(self.settings))
 
     def write_catalogue(self, count: int) -> None:
-        """So many secrets, each with a copy in a file."""
+        """Secrets, each with a copy in a file."""
         self.catalogue.mkdir()
         stores = f"stores:\n  files: {{kind: file, directory: {self.directory / 'copies'}}}\nsecrets:"
         entries = [SECRET.format(number=number) for number in range(count)]
         (self.catalogue / "idle.yaml").write_text("".join([stores, *entries]))
 
     def install(self, stack: ExitStack) -> None:
-        """Make every secret and copy, register everything, and start the workers; schedules rest."""
+        """Make every secret and copy, register everything, and start the workers; schedules are paused."""
         from keyturn.rotation.run import rotate
 
         for path in self.workspace.catalogue.secrets:
@@ -104,7 +104,7 @@ class Installation:
         stack.enter_context(self.server.another_worker(HOUSE, EMERGENCY, {}))
 
     def sizes(self) -> Sizes:
-        """Once Prefect has written what it had in mind."""
+        """Wait until Prefect has written everything."""
         time.sleep(3)
         return Sizes(packed(self.server.home / "prefect.db"), self.hub.audit_log.stat().st_size, packed(self.ledger))
 
@@ -126,7 +126,7 @@ def packed(database: Path) -> int:
 
 
 def a_day(cron: str) -> int:
-    """How often a schedule comes round in a day."""
+    """How often a schedule runs in a day."""
     start = datetime(2026, 1, 5, tzinfo=UTC)
     return sum(1 for _ in takewhile(lambda tick: tick <= start + DAY, CronSim(cron, start)))
 
@@ -146,12 +146,12 @@ def measured(installation: Installation, runs: int) -> Iterator[tuple[str, int, 
 
 
 def shown(size: float) -> str:
-    """Bytes for people."""
+    """Bytes in readable units."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def main() -> None:
-    """Measure, and tell."""
+    """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=20)
     parser.add_argument("--runs", type=int, default=5)

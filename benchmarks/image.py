@@ -1,11 +1,11 @@
-"""How large the image is: what it is built from here, without Docker.
+"""How large the image is, from what it is built of, without Docker.
 
     python benchmarks/image.py
 
-Installs and compiles what the image's Dockerfile does, in a scratch directory, takes out of it what it takes out, and
-packs it as a layer of an image is packed. The base is not measured, since no registry is asked: its sizes are those
-that python:3.13-slim-bookworm has had for amd64, rounded up. Megabytes are 10^6 bytes; packed is what a registry holds
-and a host downloads. The Python that runs this stands in for the image's.
+Installs and compiles what the image's Dockerfile does, in a scratch directory, removes what it removes, and packs the
+result as a layer of an image is packed. The base is not measured, since no registry is asked: its sizes are those of
+python:3.13-slim-bookworm for amd64, rounded up. Megabytes are 10^6 bytes; packed is what a registry stores and a host
+downloads. The Python that runs this replaces the image's.
 """
 
 import gzip
@@ -25,11 +25,11 @@ ROOT = Path(__file__).parent.parent
 BASE_PACKED, BASE = 50.0, 135.0
 """Megabytes of the base, packed and unpacked."""
 LIMIT = 250.0
-"""What an image may have, packed."""
+"""The limit for an image, packed."""
 
 
 class Counter(io.RawIOBase):
-    """Counts what is written, and forgets it."""
+    """Counts what is written, and discards it."""
 
     size = 0
 
@@ -52,7 +52,7 @@ def installed(place: Path) -> Path:
 
 
 def sizes(folder: Path) -> tuple[float, float]:
-    """Megabytes of a folder, and of the layer that it makes."""
+    """Megabytes of a folder, and of the layer made from it."""
     plain = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
     counter = Counter()
     packed = gzip.GzipFile(fileobj=counter, mode="wb", compresslevel=6)  # type: ignore[arg-type]
@@ -62,7 +62,7 @@ def sizes(folder: Path) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Print the table; 1 where it is too large."""
+    """Print the table; 1 if it is too large."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "keyturn"
         packages = installed(place)

@@ -1,4 +1,4 @@
-"""Copies laid straight into the clouds' files, as a push by Keyturn would leave them: in seconds, not minutes."""
+"""Copies written straight into the clouds' files, as a push by Keyturn would leave them: in seconds, not minutes."""
 
 import time
 import uuid

@@ -1,8 +1,8 @@
-"""A network that is far away: what a client sends arrives later, in its order; what a server answers arrives at once.
+"""A slow network: what a client sends arrives later, in order; what a server answers arrives at once.
 
     python -m benchmarks.latency --delay-ms 20 31001:31000 31003:31002
 
-Each pair is a port to listen on and the port that is behind it, both on loopback. It knows no protocol, so that it
+Each pair is a port to listen on and the port behind it, both on loopback. It is independent of the protocol, so it
 serves HTTP, HTTPS and gRPC alike: every request, and every step of a handshake, takes that much longer.
 """
 
@@ -22,7 +22,7 @@ from local.support.process import Process
 
 
 class Behind(asyncio.Protocol):
-    """The connection to the server: its words go to the client at once."""
+    """The connection to the server: its data goes to the client at once."""
 
     def __init__(self, client: asyncio.Transport) -> None:
         self._client = client
@@ -37,7 +37,7 @@ class Behind(asyncio.Protocol):
 
 
 class Client(asyncio.Protocol):
-    """The connection of a client: its words wait for ``delay`` seconds."""
+    """The connection of a client: its data waits for ``delay`` seconds."""
 
     def __init__(self, port: int, delay: float) -> None:
         self._port = port
@@ -48,13 +48,13 @@ class Client(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Open the connection behind this one."""
+        """Open the connection to the server."""
         client = cast(asyncio.Transport, transport)
         at_once(client)
         self._opening = self._loop.create_task(self._open(client))
 
     def data_received(self, data: bytes) -> None:
-        """Keep it until its time has come."""
+        """Keep it until its delay is over."""
         self._waiting.append((self._loop.time() + self._delay, data))
         if len(self._waiting) == 1:
             self._loop.call_later(self._delay, self._send)

@@ -3,7 +3,7 @@
     python benchmarks/leases.py [--leases 200] [--processes 4]
 
 Against the real OpenBao and PostgreSQL: ``--processes`` processes take ``--leases`` credentials together, each logs in
-once with every one, all are renewed, and all are given back. The same calls are made by the SDK alone, by as many
+once with every one, all are renewed, and all are returned. The same calls are made by the SDK alone, by as many
 processes, in the same run. Each part is timed from the moment at which all processes are ready.
 """
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, environment: dict[str, str]) -> None:
-    """Each way once, in turn."""
+    """Each way once, alternating."""
     print(f"{options.leases} leases of one role in {options.processes} processes, seconds:")
     print(f"{'':10}" + "".join(f"{part:>12}" for part in PARTS))
     for way in ("sdk", "client"):
@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace, environment: dict[str, str]) -> None:
 
 
 def servers(stack: ExitStack) -> dict[str, str]:
-    """A hub and a database, and what leads a process to them."""
+    """A hub and a database, and their addresses for a process."""
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     database = stack.enter_context(PostgreSQL(directory / "postgres", free_port()))
     hub = stack.enter_context(OpenBao(directory / "openbao", free_port(), dev=True))
@@ -76,7 +76,7 @@ def servers(stack: ExitStack) -> dict[str, str]:
 
 
 def side_by_side(way: str, leases: int, processes: int, environment: dict[str, str]) -> list[float]:
-    """How long each part took, from the first process's beginning to the last one's end."""
+    """How long each part took, from the first process's start to the last one's end."""
     command = [sys.executable, __file__, f"--job={way}", f"--leases={leases}"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     jobs = [subprocess.Popen(command, env={**os.environ, **environment}, **pipes) for _ in range(processes)]
@@ -103,7 +103,7 @@ class ByClient:
         self._client = open_client(["hub"], poll=0)
 
     def take(self) -> Any:
-        # None: what the role gives is not shortened behind the benchmark's back.
+        # None: the role's lease is not shortened without the benchmark's knowledge.
         return self._client.lease(f"database/creds/{ROLE}", ttl=None)
 
     def login(self, lease: Any) -> tuple[str, str]:
@@ -141,7 +141,7 @@ CLIENTS: Final[dict[str, Any]] = {"client": ByClient, "sdk": BySdk}
 
 
 def run_job(client: Any, count: int) -> None:
-    """Take, use, renew and give back as many, each part when it is told to."""
+    """Take, use, renew and return as many, each part on request."""
     done("ready")
     leases = [client.take() for _ in range(count)]
     done("taken")
@@ -158,7 +158,7 @@ def run_job(client: Any, count: int) -> None:
 
 
 def done(part: str) -> None:
-    """Say so, once it was asked."""
+    """Report it, once asked."""
     sys.stdin.readline()
     print(json.dumps(part), flush=True)
 

@@ -1,10 +1,11 @@
-"""The ledger, side by side in one run with what it is made of.
+"""The ledger, compared in one run with its parts.
 
     python benchmarks/ledger.py [--rounds 200] [--entries 1000000]
 
-Appending, against SQLite committing the very same bytes, ready made, in the same batches; verifying, against a bare
-hash chain over the same bytes in memory; proving an entry of a large tree; and 8 processes that write 50,000 entries.
-Times are medians, but where the least of some rounds is told; compare the ratios, not the numbers of another machine.
+Appending, compared with SQLite committing the very same bytes, ready made, in the same batches; verifying, compared
+with a bare hash chain over the same bytes in memory; proving an entry of a large tree; and 8 processes that write
+50,000 entries. Times are medians, or the fastest round where the table says so; compare the ratios, not the numbers of
+another machine.
 """
 
 import argparse
@@ -50,7 +51,7 @@ EVERY = 10_000
 """Entries between the checkpoints of the large ledger."""
 PROOFS = 500
 ROUNDS = 3
-"""Of each side the one that takes least counts."""
+"""The fastest round of each side counts."""
 
 STEPS = tuple(f"rotate/{step}" for step in ("stage", "install", "verify", "promote", "sync", "notify", "retire"))
 BEGAN = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
@@ -77,7 +78,7 @@ class Key(CheckpointCopy):
 
 
 def entries(count: int, first: int = 0) -> list[Entry]:
-    """What rotations of 200 secrets write: an entry for each step, with a time of its own and its rotation's texts."""
+    """What rotations of 200 secrets write: an entry for each step, with its own time and its rotation's texts."""
     rotations = range(first // len(STEPS), (first + count) // len(STEPS) + 1)
     written = [entry for rotation in rotations for entry in steps(rotation)]
     begun = first - rotations.start * len(STEPS)
@@ -106,7 +107,7 @@ def steps(rotation: int) -> list[Entry]:
 
 
 def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each append, and of each commit of the same rows, in turns."""
+    """Milliseconds of each append, and of each commit of the same rows, alternating."""
     ours: list[float] = []
     bare: list[float] = []
     with (
@@ -123,7 +124,7 @@ def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], li
 
 
 def plain(file: Path) -> sqlite3.Connection:
-    """SQLite as one would use it for rows that have to last."""
+    """SQLite as usually set up for durable rows."""
     connection = sqlite3.connect(file, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -132,7 +133,7 @@ def plain(file: Path) -> sqlite3.Connection:
 
 
 def commit(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
-    """The least that writes these rows for good."""
+    """The minimum that writes these rows durably."""
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany("INSERT INTO entries VALUES (?, ?)", rows)
     connection.execute("COMMIT")
@@ -146,7 +147,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 class Taken(NamedTuple):
-    """Milliseconds by the clock, those of CPU of this process, and those of CPU of others that have ended meanwhile."""
+    """Milliseconds of wall time, of CPU of this process, and of CPU of others that have ended meanwhile."""
 
     wall: float
     own: float
@@ -159,7 +160,7 @@ class Taken(NamedTuple):
 
     @property
     def longest(self) -> float:
-        """What it takes by the clock where each of two processes has a core of its own."""
+        """Wall time if each of two processes has a core of its own."""
         return max(self.own, self.others)
 
 
@@ -204,10 +205,10 @@ def large(directory: Path, count: int, key: Key) -> Path:
 
 
 def report_verifying(file: Path, count: int, key: Key) -> None:
-    """What the chain takes, and one process and two that verify, in turns; then what a checkpoint takes.
+    """What the chain takes, and one process and two that verify, alternating; then what a checkpoint takes.
 
-    By the clock nothing can be told on a machine that others use: what the busiest process takes of CPU is what two
-    take by the clock on two cores of their own.
+    Wall time says nothing on a machine that others use. The CPU time of the busiest process is the wall time of two
+    processes on two free cores.
     """
     keys, note = [PublicKey(ORIGIN, key.public_key())], key.read()[0]
     scanners = {"verify, one process": scan_entries, "verify, two processes": partial(scan_side_by_side, processes=2)}
@@ -238,7 +239,7 @@ def verified(file: Path, count: int, keys: Sequence[PublicKey], note: str, scan:
 
 
 def chained(file: Path) -> Taken:
-    """What it takes to hash each leaf together with the hash before it, once they are read."""
+    """The time to hash each leaf together with the hash before it, once they are read."""
     with SqliteCopy(file) as source:
         leaves = [leaf for _, leaf in source.leaves()]
 
@@ -251,7 +252,7 @@ def chained(file: Path) -> Taken:
 
 
 def report_proving(file: Path, count: int, key: Key) -> None:
-    """The median, and the slowest of all but a hundredth."""
+    """The median, and the 99th percentile."""
     keys, choice = [PublicKey(ORIGIN, key.public_key())], random.Random(1)  # noqa: S311
     with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
         numbers = [choice.randrange(count) + 1 for _ in range(PROOFS)]
@@ -264,7 +265,7 @@ def report_proving(file: Path, count: int, key: Key) -> None:
 
 
 def report_sharing(directory: Path, key: Key) -> None:
-    """Let processes write one ledger, and look at what they wrote."""
+    """Let processes write one ledger, and check what they wrote."""
     file, each = directory / "shared.db", SHARED // PROCESSES
     open_ledger(str(file), origin=ORIGIN).size()
     for batch in (1, 25):

@@ -1,4 +1,4 @@
-"""An operator's file under which a benchmark may do within an hour what no site does."""
+"""An operator's file that lets a benchmark do within an hour what no site does."""
 
 import json
 import os
@@ -18,7 +18,7 @@ HIGHEST: Final = LimitSettings(
 
 
 def loosen(directory: Path) -> None:
-    """Write it below ``directory``, and have this process and all that it starts go by it."""
+    """Write it below ``directory``, and make this process and its children use it."""
     file = directory / "operator.yaml"
     file.write_text(json.dumps({"limits": HIGHEST.model_dump()}))
     file.chmod(0o600)

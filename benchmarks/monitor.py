@@ -1,16 +1,16 @@
-"""How fast reads are scored: from raw audit lines, and typed; beside a bare msgspec decode and a naive monitor.
+"""How fast reads are scored: from raw audit lines, and typed; compared with a bare msgspec decode and a naive monitor.
 
     python benchmarks/monitor.py [--lines 300000] [--events 1000000] [--principals 10000] [--rounds 5]
 
-1. The files of benchmarks/access_log.py: each side reads the file and goes through all of its lines, ours scores what
-   they tell.
-2. Typed events of so many principals, over days, with times that are not quite in order: events a second, and the
-   memory of the process as they go by.
-3. What an event costs once so many came before it, beside a monitor that keeps a list of all events and looks through
-   it for each new one, as one is written at first.
+1. The files of benchmarks/access_log.py: each side reads the file and goes through all of its lines, ours scores the
+   reads.
+2. Typed events of this many principals, over days, with times that are not quite in order: events a second, and the
+   memory of the process meanwhile.
+3. The cost of an event after many others, compared with a naive monitor that keeps a list of all events and searches
+   it for each new one.
 
-Times are CPU seconds of this process, medians of the rounds, all sides in turn; the collector of cycles is set as the
-command line sets it. The load of the machine stands beside.
+Times are CPU seconds of this process, medians of the rounds, with alternating sides; the collector of cycles is set as
+the command line sets it. The load of the machine is printed, too.
 """
 
 import argparse
@@ -39,22 +39,22 @@ from keyturn.core.ports.access import Access
 
 DAY = timedelta(days=1)
 APART = DAY / 200_000
-"""Between two events: so many fill the window of 24 hours, and stay."""
+"""Seconds between two events: this many fill the window of 24 hours, and stay."""
 PARTS = 8
 BATCH = 20_000
 SOME = 200
-"""Events that the naive monitor is given: it takes long for each."""
+"""Events for the naive monitor, which is slow."""
 
 
 def scored(file: Path) -> Detector:
-    """Read a file, and score what it tells."""
+    """Read a file, and score its reads."""
     detector = Detector(SamePolicy())
     replay_logs([HubAuditLog(file, "secret")], [detector])
     return detector
 
 
 def events(count: int, principals: int, first: int = 0) -> Iterator[Access]:
-    """Reads of so many principals, each of its own secrets from its own addresses; one in 50 is 30 s late."""
+    """Reads of this many principals, each of its own secrets from its own addresses; one in 50 is 30 s late."""
     for number in range(first, first + count):
         late = 30 if number % 50 == 0 else 0
         who = number * 7919 % principals
@@ -70,7 +70,7 @@ def events(count: int, principals: int, first: int = 0) -> Iterator[Access]:
 
 
 class Naive:
-    """Keeps all events, and looks through them for each new one."""
+    """Keeps all events, and searches them for each new one."""
 
     def __init__(self, history: Sequence[Access]) -> None:
         self._events = list(history)
@@ -101,7 +101,7 @@ def lines_a_second(count: int, rounds: int) -> None:
 
 
 def events_a_second(count: int, principals: int) -> None:
-    """The second part: what making the events costs is not counted."""
+    """The second part: the cost of making the events is not counted."""
     detector, spent, sizes = Detector(SamePolicy()), 0.0, list[str]()
     part = count // PARTS
     for number in range(0, part * PARTS, part):

@@ -1,10 +1,10 @@
-"""What an encrypted offline file costs with large values in it, beside a file in clear that is mapped into memory.
+"""What an encrypted offline file costs with large values in it, compared with a memory-mapped file in clear.
 
     python benchmarks/offline.py [--rounds 7]
 
 Values of 1 MB and of 16 MB, in ms, the best of the rounds: to seal and write the file, to open it and find the value in
-a process that has just begun, and to give the value once it is held. Beside it what a file in clear costs that is
-mapped: to map it, and to read through it once, as whoever uses the value does.
+a process that has just started, and to return the value once it is in memory. The mapped file in clear is timed for
+mapping it, and for reading through it once, as a user of the value does.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PATH: Final = "ml-training/model-configuration"
 
 
 class Source:
-    """Serves one value, or is away."""
+    """Serves one value, or is unreachable."""
 
     name = "constant"
 

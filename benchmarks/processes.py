@@ -1,4 +1,4 @@
-"""CPU time and memory of processes and of all that they started, as proc(5) tells them."""
+"""CPU time and memory of processes and of all that they started, from proc(5)."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from local.support.process import Process
 TICK = os.sysconf("SC_CLK_TCK")
 
 CALM = 0.04
-"""The share of a core below which processes count as at rest."""
+"""The share of a core below which processes count as idle."""
 
 
 def cpu(*processes: Process) -> float:
-    """Seconds of CPU that these and their descendants have used, those that have ended included."""
+    """Seconds of CPU that these and their descendants have used, including those that have ended."""
     children = by_parent()
     return sum(sum(ticks(pid)) / TICK for process in processes for pid in descendants(process.pid or 0, children))
 
@@ -26,13 +26,13 @@ def end_in_order() -> None:
 
 
 def memory(pid: int, field: str = "VmRSS") -> float:
-    """What the process holds in memory now, in MB; with VmHWM the most that it ever held."""
+    """The process's memory now, in MB; with VmHWM its peak."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def at_rest(*processes: Process) -> None:
-    """Return once these have had next to nothing to do for a second; a busy one is waited for a minute at most."""
+    """Return once these have been nearly idle for a second; waits for a minute at most."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         before = cpu(*processes)
@@ -42,7 +42,7 @@ def at_rest(*processes: Process) -> None:
 
 
 def ticks(pid: int) -> list[int]:
-    """Used by the process and by its children that have ended; nothing for a process that is gone."""
+    """Used by the process and by its ended children; nothing for a process that is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,10 +1,10 @@
-"""How long until a secret that a thief has read is refused, with nobody awake.
+"""How long until a secret that a thief has read is refused, with no person involved.
 
     python benchmarks/react.py [--runs 20] [--busy 200]
 
 The real OpenBao with its audit file, PostgreSQL that waits for its disk, and one `keyturn serve` that reads the file
-and ends what is read by anybody but the secret's readers (``react: revoke``). Timed from the moment before the read to
-the first login with what was read that the database refuses; each run has another secret. Meanwhile an application
+and ends each secret that is read by anyone but its readers (``react: revoke``). Timed from the moment before the read
+to the first login with the read value that the database refuses; each run has another secret. Meanwhile an application
 reads what it may, ``--busy`` times a second.
 """
 
@@ -41,7 +41,7 @@ READS: Final = 'path "secret/data/react/*" { capabilities = ["read"] }'
 
 
 class Site:
-    """The servers, secrets of which each has an account, and somebody who reads what they may not."""
+    """The servers, secrets with an account each, and a thief who reads without permission."""
 
     def __init__(self, directory: Path, stack: ExitStack, secrets: int) -> None:
         self.directory = directory
@@ -76,7 +76,7 @@ class Site:
         return hvac.Client(url=self.hub.address, token=token)
 
     def catalogue(self) -> Path:
-        """Every secret, its readers, and what becomes of one that somebody else reads."""
+        """Every secret, its readers, and the reaction to other reads."""
         rotation = {"strategy": "alternating-users", "target": "ml-postgres", "owner_role": OWNER, "interval": "30d"}
         about = {"owner": "benchmark", "classification": "restricted"}
         secrets = {
@@ -111,7 +111,7 @@ class Site:
         with lines.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=env, cwd=ROOT) as child:
             try:
                 wait_until(lambda: b"access/bao: runs here" in lines.read_bytes())
-                # What the log held before is learned first.
+                # The log's earlier entries are learned first.
                 time.sleep(5)
                 yield
             finally:
@@ -154,13 +154,13 @@ class Site:
 
 
 def read_secret(client: hvac.Client, name: str) -> dict[str, Any]:
-    """What the hub gives of a secret."""
+    """The hub's value of a secret."""
     secret = client.secrets.kv.v2.read_secret_version(f"react/{name}", raise_on_deleted_version=True)
     return dict(secret["data"]["data"])
 
 
 def wait_until(happens: Any) -> None:
-    """Ends the benchmark where it does not."""
+    """Ends the benchmark if it does not."""
     over = time.monotonic() + PATIENCE
     while not happens():
         if time.monotonic() > over:

@@ -1,10 +1,10 @@
-"""Every value of a lost hub, brought back from three clouds' copies alone, and compared by fingerprint.
+"""Every value of a lost hub, restored from three clouds' copies alone, and compared by fingerprint.
 
     python benchmarks/rehydrate.py [--secrets 1000]
 
 The hub is the real OpenBao, the clouds are the local Secrets Manager and the emulators of Key Vault and Secret Manager.
-Each secret is pushed to all three. One copy in ten is then changed by hand in one of the clouds, the hub loses all that
-it holds, and is filled again with the key of the fingerprints. What it holds then is compared with what it held.
+Each secret is pushed to all three. One copy in ten is then changed by hand in one of the clouds, the hub loses all its
+data, and is filled again with the key of the fingerprints. Its values before and after are compared.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from keyturn.sync.run import carry_out, local_executor
 from keyturn.wiring.registry import open_workspace
 
 CHANGED = 10
-"""One in so many copies of the first cloud is changed by hand."""
+"""One in this many copies of the first cloud is changed by hand."""
 
 
 def main(count: int) -> None:
-    """Push, lose, fill again, and compare. Ends with 1 where a value is not what it was."""
+    """Push, lose, fill again, and compare. Exits with 1 if a value differs."""
     names = [f"secret-{number:05}" for number in range(count)]
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         clouds = Clouds(Path(directory), stack, names, 0)
@@ -76,12 +76,12 @@ def main(count: int) -> None:
 
 
 def lose(clouds: Clouds) -> None:
-    """Take everything that the hub holds away."""
+    """Remove everything from the hub."""
     root = hvac.Client(url=clouds.hub.address, token=clouds.hub.root_token)
     for mount in ("secret", "keyturn"):
         root.sys.disable_secrets_engine(mount)
         root.sys.enable_secrets_engine("kv", mount, options={"version": "2"})
-    time.sleep(2)  # a mount that is new turns into version 2 behind its answer
+    time.sleep(2)  # a new mount becomes version 2 after its answer
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long a hub takes to be backed up, and to come back: a base, looks at what has changed, a drill.
+"""How long a hub takes to be backed up and restored: a base, increments, a drill.
 
     python -m benchmarks.restore [SECRETS]
 
-Two OpenBao servers in memory on this machine, and a directory. The floor beside it is the same number of versions
-written to the hub by the same client, and nothing else.
+Two OpenBao servers in memory on this machine, and a directory. The floor is the same number of versions written to the
+hub by the same client, and nothing more.
 """
 
 import os
@@ -40,18 +40,18 @@ VERSIONS: Final = 3
 THREADS: Final = 16
 CHANGED: Final = 50
 GOAL: Final = 300
-"""Seconds that a restore may take at most."""
+"""The maximum of seconds for a restore."""
 LOSS: Final = 60
-"""Seconds that the recovery point may be old at most."""
+"""The maximum age of the recovery point, in seconds."""
 INTERVAL: Final = 30
-"""Seconds between two backups, as the guide has it."""
+"""Seconds between two backups, as the guide says."""
 DRILL: Final = "keyturn-drill/benchmark"
 
 T = TypeVar("T")
 
 
 def timed(what: str, work: Callable[[], T], servers: Sequence[OpenBao] = ()) -> tuple[T, float]:
-    """Do it, and tell how long it took, and how much CPU, here and in the servers."""
+    """Do it, and print how long it took, and how much CPU, here and in the servers."""
     processes = [server.process for server in servers]
     began, own, theirs = time.monotonic(), time.process_time(), cpu(*processes)
     result = work()
@@ -62,7 +62,7 @@ def timed(what: str, work: Callable[[], T], servers: Sequence[OpenBao] = ()) -> 
 
 
 def seed(hub: VaultHub, count: int) -> None:
-    """So many secrets of three versions each, with metadata as Keyturn keeps it, and a record each."""
+    """Secrets of three versions each, with metadata as Keyturn keeps it, and a record each."""
 
     def one(number: int) -> None:
         path = f"team-{number % 50}/secret-{number}"
@@ -81,7 +81,7 @@ def write_floor(hub: VaultHub, version: int, number: int) -> None:
 
 
 def floor(hub: VaultHub, count: int) -> None:
-    """As many writes as the restore makes of versions, by the same client."""
+    """As many writes of versions as the restore makes, by the same client."""
     content = hub.content()
     for area in content.areas:
         content.make_mount(area)
@@ -105,7 +105,7 @@ def main(count: int) -> None:
 
 
 def measure(directory: Path, live: OpenBao, scratch: OpenBao, count: int) -> None:
-    """With both servers up."""
+    """Run with both servers up."""
     hub = VaultHub(HubSettings(live.address, login=TokenLogin("BENCHMARK_LIVE")))
     hub.content().make_mount("state")
     timed("seed", lambda: seed(hub, count), [live])
@@ -120,7 +120,7 @@ def measure(directory: Path, live: OpenBao, scratch: OpenBao, count: int) -> Non
     for number in range(CHANGED):
         hub.write(f"team-{number % 50}/secret-{number}", SecretFields({"password": "new"}), cas=VERSIONS)
     _, taken = timed(f"an increment of {CHANGED}", maker.make_increment, [live])
-    # What was changed when a backup had begun stands in the next one, which is there once it was written.
+    # A change during a backup is in the next one.
     print(f"    recovery point at most {INTERVAL} s and twice that: {INTERVAL + 2 * taken:.0f} s, goal {LOSS}")
     print(f"    memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     settings = HubSettings(scratch.address, login=TokenLogin("BENCHMARK_SCRATCH"))

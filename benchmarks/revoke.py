@@ -3,10 +3,10 @@
     python benchmarks/revoke.py [--runs 50] [--secrets 100] [--commands 5]
 
 Three parts, each against the real OpenBao on durable storage, PostgreSQL that waits for its disk, and three local
-clouds: one secret with three copies revoked ``--runs`` times as plain functions, timed from the trigger until a login
-with the old password is refused, and until the incident is closed with its proof; the same by the command line,
-from the start of its process until an outside login is refused; and ``--secrets`` secrets in one incident.
-The first run of the first two parts, which opens every connection or compiles every module, is left out.
+clouds. First, one secret with three copies is revoked ``--runs`` times as plain functions, timed from the trigger until
+a login with the old password is refused, and until the incident is closed with its proof. Second, the same by the
+command line, from the start of its process until an outside login is refused. Third, ``--secrets`` secrets in one
+incident. The first run of the first two parts, which opens every connection or compiles every module, is left out.
 """
 
 import argparse
@@ -50,7 +50,7 @@ from local.support.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 PAUSE: Final = 0.01
-"""Seconds between two logins of whoever has the leaked password: without a pause they take a core of their own."""
+"""Seconds between two logins with the leaked password: without a pause they use a whole core."""
 GOAL_ONE: Final = 1.0
 GOAL_COMMAND: Final = 0.5
 GOAL_MANY: Final = 60.0
@@ -75,7 +75,7 @@ SECRET: Final = """
 
 
 class Site:
-    """All of the servers, with a fleet of secrets whose copies are in step."""
+    """All of the servers, with secrets whose copies are in sync."""
 
     def __init__(self, directory: Path, stack: ExitStack, secrets: int) -> None:
         self.directory = directory
@@ -132,7 +132,7 @@ class Site:
 
 
 class Intruder:
-    """Logs in with the leaked password again and again, and notes the first refusal."""
+    """Logs in with the leaked password repeatedly, and notes the first refusal."""
 
     def __init__(self, site: Site, fields: dict[str, Any]) -> None:
         self._site, self._fields = site, fields
@@ -146,7 +146,7 @@ class Intruder:
         self.shut_out_at = time.perf_counter()
 
     def wait(self) -> float:
-        """When it was refused first."""
+        """When it was first refused."""
         self._thread.join(60)
         return self.shut_out_at
 
@@ -191,7 +191,7 @@ def command(site: Site, runs: int) -> list[float]:
         "VAULT_ADDR": site.clouds.hub.address,
         "VAULT_TOKEN": site.clouds.hub.root_token,
         "KEYTURN_CATALOGUE": str(site.catalogue),
-        # An installed Keyturn has its bytecode; where Python is told to write none it is kept apart, for this run.
+        # An installed Keyturn has its bytecode; if Python writes none, it is kept elsewhere for this run.
         "PYTHONPYCACHEPREFIX": str(site.directory / "bytecode"),
         "PYTHONDONTWRITEBYTECODE": "",
     }

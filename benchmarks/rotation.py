@@ -1,4 +1,4 @@
-"""One rotation of alternating users, side by side in one run: a naive script, AWS's four steps, Keyturn's protocol
+"""One rotation of alternating users, compared in one run: a naive script, AWS's four steps, Keyturn's protocol
 as plain functions, and the same through Prefect.
 
     python benchmarks/rotation.py [--runs 30]
@@ -89,7 +89,7 @@ class Servers:
 
 
 def naive(servers: Servers) -> Callable[[], None]:
-    """What a script does: read, ALTER ROLE, log in, write. It loses the password when it dies half way."""
+    """What a script does: read, ALTER ROLE, log in, write. It loses the password if it dies half way."""
     kv = hvac.Client(url=servers.hub.address, token=servers.hub.root_token).secrets.kv.v2
     with database(servers.postgres.host, servers.postgres.port, servers.postgres.superuser_password) as cursor:
         for user in ("naive_a", "naive_b"):
@@ -111,7 +111,7 @@ def naive(servers: Servers) -> Callable[[], None]:
 
 
 def four_steps(servers: Servers) -> Callable[[], None]:
-    """AWS's createSecret, setSecret, testSecret and finishSecret for alternating users, as its guide tells them."""
+    """AWS's createSecret, setSecret, testSecret and finishSecret for alternating users, from its guide."""
     os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(servers.aws.credentials)
     client = boto3.client("secretsmanager", region_name=REGION, endpoint_url=servers.aws.endpoint_url)
     with database(servers.postgres.host, servers.postgres.port, servers.postgres.superuser_password) as cursor:
@@ -157,8 +157,8 @@ def four_steps(servers: Servers) -> Callable[[], None]:
 
 
 def plain(servers: Servers) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Keyturn's whole protocol as plain functions, more is checked, and every step survives a crash: by schedule, a
-    month later each time, and asked for by a person, which is counted in the hub against a limit.
+    """Keyturn's whole protocol as plain functions, which checks more and survives a crash at every step: by schedule, a
+    month later each time, and by request of a person, which the hub counts against a limit.
     """
     from keyturn.catalogue import load_catalogue
     from keyturn.core.overrides import Waive
@@ -205,9 +205,9 @@ def hub_settings(servers: Servers) -> Any:
 
 
 def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each run of each side, the first one left out. ``once.before`` runs outside the clock.
+    """Milliseconds of each run of each side, without the first. ``once.before`` runs outside the clock.
 
-    They take turns, so that whatever else this machine does slows all of them alike.
+    The sides alternate, so that other work on this machine slows all of them alike.
     """
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(runs + 1):
@@ -220,7 +220,7 @@ def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[fl
 
 
 async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]) -> list[float]:
-    """The flow `rotate-secret` in this process, against a Prefect server of its own."""
+    """The flow `rotate-secret` in this process, against its own Prefect server."""
     from flows.rotate import rotate_secret
     from keyturn.core.schedule.policy import Trigger
     from keyturn.core.workspaces import CATALOGUE_VARIABLE

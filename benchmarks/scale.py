@@ -1,16 +1,16 @@
-"""What a site costs as it grows: due, status, plan, sync and the keeper's look, at several numbers of secrets.
+"""What a site costs as it grows: due, status, plan, sync and the keeper, at several numbers of secrets.
 
     python benchmarks/scale.py [--secrets 1000 5000 20000] [--runs 2] [--json FILE]
 
-Each number of secrets has a durable OpenBao with a version, metadata and the record of a past rotation for each, and
-copies in sync in the emulators of Secrets Manager, Key Vault, GCP Secret Manager and, of every tenth, Parameter Store.
-Every look is a process of its own that runs the command itself: its wall's time and CPU are told (of the runs the least
-counts, since others may use this machine), its peak of memory, and every request that it has sent. The servers' own
-CPU is told apart: emulators are not the clouds. "First" is a look that nothing was remembered for, "anew" one after
-the catalogue's files were changed: it reads and checks all of them.
+For each number of secrets there is a durable OpenBao with a version, metadata and the record of a past rotation for
+each, and copies in sync in the emulators of Secrets Manager, Key Vault, GCP Secret Manager and, for every tenth,
+Parameter Store. Each command runs in its own process. Reported are wall time and CPU (of the fastest run, since others
+may use this machine), peak memory, and every request that it sent. The servers' own CPU is listed separately:
+emulators are not the clouds. "First" is without caches, "anew" after a change of the catalogue's files: it reads and
+checks all of them.
 
-At the end stands how each figure grows: the exponent of a fit through all numbers of secrets (log-log, least squares),
-and of the last two alone, where a command's start weighs least. 1.00 is a flat cost per secret.
+At the end the script prints how each figure grows: the exponent of a fit through all numbers of secrets (log-log, least
+squares), and of the last two alone, where a command's start matters least. 1.00 is a flat cost per secret.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ROOT: Final = Path(__file__).parent.parent
 GOAL: Final = 1.05
 """The greatest exponent of CPU time."""
 MEMORY: Final = 400
-"""MB that a look may take at most."""
+"""The maximum of MB for a command."""
 COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "due": ["due"],
     "status": ["status"],
@@ -50,19 +50,19 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
 }
 LOOKS: Final = (*COMMANDS, "keeper")
 ANEW: Final = ("due", "status", "plan")
-"""Those that are measured with the catalogue read anew, too."""
+"""Commands that are also measured after a change of the catalogue."""
 SERVERS: Final = ("hub", "aws", "azure", "gcp")
 SERVERS_CPU: Final = "servers' cpu"
 
 Figures = dict[str, float]
-"""What one look has come to: seconds, MB, and requests by whom they went to.
+"""The cost of one command: seconds, MB, and requests by their receiver.
 
-``told`` is a command's exit code, or how many runs the keeper would start; 0 where all is in step.
+``told`` is a command's exit code, or how many runs the keeper would start; 0 if all is in sync.
 """
 
 
 class Requests:
-    """Counts what this process sends, by the port that it goes to: one place for HTTP, one for gRPC."""
+    """Counts what this process sends, by port: one place for HTTP, one for gRPC."""
 
     def __init__(self) -> None:
         self.sent: Counter[int] = Counter()
@@ -94,11 +94,11 @@ class Requests:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """The command, as a terminal would run it but for the terminal; its exit code, where that is no failure."""
+    """Run the command as a terminal would, without a terminal; its exit code, if that is no failure."""
     from keyturn.cli.app import app
     from keyturn.cli.failures import BEHIND, UNKNOWN
 
-    # A file, not memory: what is shown of many secrets is megabytes.
+    # A file, not memory: the output of many secrets is megabytes.
     with tempfile.TemporaryFile("w+") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
             code = app(list(arguments), standalone_mode=False) or 0
@@ -112,7 +112,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def look_as_keeper() -> int:
-    """What the keeper looks at when every duty comes round, without Prefect around it; how many runs it would start."""
+    """What the keeper checks when every duty is due, without Prefect; how many runs it would start."""
     from flows.support.duties import DUTIES
     from tasks.workspace import current_workspace
 
@@ -124,7 +124,7 @@ def look_as_keeper() -> int:
 
 
 def measure_here(name: str, places: Mapping[str, Any]) -> Figures:
-    """In a process of its own: one look, and what it took."""
+    """In a process of its own: one command, and its cost."""
     requests = Requests()
     requests.install()
     began, before = time.perf_counter(), own_cpu()
@@ -136,13 +136,13 @@ def measure_here(name: str, places: Mapping[str, Any]) -> Figures:
 
 
 def own_cpu() -> float:
-    """Seconds of CPU of this process and of those that it has ended."""
+    """Seconds of CPU of this process and of its ended children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def measure(site: Any, name: str) -> Figures:
-    """One look in a process of its own, with the CPU of the servers and the growth of what is kept."""
+    """One command in a process of its own, with the CPU of the servers and the growth of the stored data."""
     from benchmarks.scale_site import places, stored
 
     before, kept = cpu(*site.processes), stored(site.directory)
@@ -156,10 +156,10 @@ def measure(site: Any, name: str) -> Figures:
 
 
 def measured(site: Any, runs: int) -> dict[str, Figures]:
-    """Every look, the first ones among them; of several runs the one that took least CPU."""
+    """Every command, including the first ones; of several runs the one that took least CPU."""
     figures = {"due, first": measure(site, "due")}
     for name in LOOKS:
-        measure(site, name)  # for what one command remembers and another has not
+        measure(site, name)  # for what one command caches and another does not
         figures[name] = min((measure(site, name) for _ in range(runs)), key=lambda run: run["cpu"])
     for name in ANEW:
         shutil.rmtree(site.directory / "cache")
@@ -168,7 +168,7 @@ def measured(site: Any, runs: int) -> dict[str, Figures]:
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """How cost grows with size: the slope of the line of least squares through their logarithms; NaN without costs."""
+    """How cost grows with size: the slope of the least-squares line through their logarithms; NaN without costs."""
     if min(costs, default=0) <= 0 or len(costs) < 2:
         return math.nan
     x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
@@ -199,7 +199,7 @@ def show(secrets: int, figures: Mapping[str, Figures]) -> None:
         cells += [f"{run[SERVERS_CPU]:.2f}"]
         cells += [f"{run['ledger bytes']:.0f}", f"{run['audit bytes'] / 1000:.0f}"]
         line = zip(heads, cells, strict=True)
-        aside = f"  not in sync: {run['told']:.0f}" if run["told"] else ""
+        aside = f"  not in step: {run['told']:.0f}" if run["told"] else ""
         print(f"{name:16}" + "".join(f"{cell:>{max(len(head), 7) + 2}}" for head, cell in line) + aside, flush=True)
 
 
@@ -221,7 +221,7 @@ def show_growth(by_size: Mapping[int, Mapping[str, Figures]]) -> None:
 
 
 def in_a_site(secrets: int, work: Callable[[Any], dict[str, Figures]]) -> dict[str, Figures]:
-    """What ``work`` tells of a site of that many secrets, which is gone afterwards."""
+    """The result of ``work`` on a site of that many secrets, which is removed afterwards."""
     from benchmarks.scale_site import Site, stored
 
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:

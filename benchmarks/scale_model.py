@@ -1,9 +1,9 @@
-"""What a site of any size asks for: requests, bytes and money, by formulas that `benchmarks/scale.py` has been held to.
+"""What a site of any size needs: requests, bytes and money, by formulas that are checked against `benchmarks/scale.py`.
 
     python -m benchmarks.scale_model [--secrets 100000] [--stores 3] [--rotations-a-year 12]
 
-Requests of a look are exact: a test holds them to the table in docs/scale.md, and to a small site. Bytes and seconds
-are what was measured, taken to grow with the secrets. Prices are the published ones; docs/scale.md has their dates.
+Requests of a command are exact: a test compares them with the table in docs/scale.md, and with a small site. Bytes and
+seconds are measured, and assumed to grow with the secrets. Prices are as published; docs/scale.md has their dates.
 """
 
 import argparse
@@ -16,13 +16,13 @@ HUB_PAGE: Final = 1000
 AWS_PAGE, AZURE_PAGE, GCP_PAGE = 100, 25, 1000
 """Secrets in a page of each cloud's listing."""
 PARAMETERS_PAGE: Final = 50
-"""Of Parameter Store."""
+"""The same of Parameter Store."""
 EMULATED_PARAMETERS_PAGE: Final = 10
-"""Of its emulator, which follows a full one by another."""
+"""The same of its emulator, which follows a full page by another."""
 RECORD_PARTS: Final = 16
-"""Entries of the hub that remember which records are quiet."""
+"""Entries of the hub that remember which records have nothing open."""
 LOGIN_PARTS: Final = 24
-"""Entries of the hub that tell whether CURRENT logs in, one for each hour."""
+"""Entries of the hub that say whether CURRENT logs in, one for each hour."""
 STORES: Final = 4
 """Of the measured site."""
 
@@ -35,9 +35,9 @@ LEDGER_ENTRIES: Final = 9
 PREFECT_BYTES: Final = 30_000
 """Of one task run with its states and events in Prefect's database, until its retention ends."""
 AUDIT_BYTES_OF_LOOK: Final = 2_000
-"""Of one secret in a look's listings, in the hub's audit file: each of its strings is hashed there."""
+"""Of one secret in a command's listings, in the hub's audit file: each of its strings is hashed there."""
 LOOKS_A_DAY: Final = 96
-"""Of the keeper at rotations and retirements: every 15 minutes."""
+"""Rounds of the keeper for rotations and retirements: every 15 minutes."""
 DAYS_A_MONTH: Final = 30
 
 
@@ -55,20 +55,20 @@ class Site:
 
 
 def hub_requests(site: Site, look: str) -> int:
-    """Requests to the hub of one look after others, where all secrets are in one folder. Raises KeyError."""
+    """Requests to the hub of one command after others, where all secrets are in one folder. Raises KeyError."""
     # Its own login, the fingerprints' key and their list, the ledger's name and its newest checkpoint, and whether the
     # hub was restored.
     opening = 6
     pages = site.hub_pages
     # Of secrets, or of records: the root's listing, and the folder's pages.
     listing = 1 + pages
-    looked = opening + RECORD_PARTS + LOGIN_PARTS + 4  # what access was given, and without whom, with the reviews
-    # Each of these lists the records twice: for what the catalogue declares, and for what it declares no more.
+    looked = opening + RECORD_PARTS + LOGIN_PARTS + 4  # access that was given, uses without approval, and their reviews
+    # Each of these lists the records twice: for declared and for undeclared secrets.
     records = 2 * listing
-    planned = opening + 2 + listing  # its login again, and the stores that there have been
+    planned = opening + 2 + listing  # its login again, and the stores of the past
     return {
         "due": looked + 1 + listing + records,  # and the key that signs the ledger
-        "status": looked + 2 * listing + records + STORES + 3,  # what runs on, and the stores' standing
+        "status": looked + 2 * listing + records + STORES + 3,  # the parts of `keyturn serve`, and the stores' state
         "plan": planned + 2,  # whether another catalogue has set the hub up
         "sync": planned + 2 * STORES,
     }[look]
@@ -85,7 +85,7 @@ def store_requests(site: Site) -> dict[str, int]:
 
 
 def first_look(site: Site) -> int:
-    """Requests to the hub of the first look at all, by `keyturn due`: every record is read, and that is remembered."""
+    """Requests to the hub of the very first `keyturn due`: every record is read, and the result is cached."""
     remembered = 3 * RECORD_PARTS  # read again, written, and how many versions are kept
     return hub_requests(site, "due") + site.secrets + remembered + 3  # the ledger's name and its place are written
 
@@ -102,11 +102,11 @@ class Installation:
 
     @property
     def rotations_a_day(self) -> float:
-        """Of the secrets; those of experiments are made and ended, once each, over their lives."""
+        """Rotations of the secrets; those of experiments are made and ended, once each, over their lives."""
         return self.secrets * self.rotations_a_year / 365 + 2 * self.experiments / self.days
 
     def figures(self) -> dict[str, float]:
-        """What it comes to, by name."""
+        """The figures, by name."""
         held = self.secrets + self.experiments
         site = Site(held, 0)
         rotations = self.rotations_a_day

@@ -1,7 +1,7 @@
-"""A site of many secrets, laid straight into its hub and its clouds, for the benchmark of scale.
+"""A site of many secrets, written straight into its hub and its clouds, for the benchmark of scale.
 
-Each secret has a version, metadata and the record of a past rotation in a durable OpenBao, and a copy that is in sync
-in Secrets Manager, Key Vault and GCP Secret Manager; every tenth has one in Parameter Store besides.
+Each secret has a version, metadata and the record of a past rotation in a durable OpenBao, and a copy in sync in
+Secrets Manager, Key Vault and GCP Secret Manager; every tenth also has one in Parameter Store.
 """
 
 import json
@@ -34,7 +34,7 @@ AT_ONCE: Final = 8
 FILE: Final = 500
 """Secrets in a file of the catalogue."""
 IN_PARAMETERS: Final = 10
-"""Every such secret has a copy in Parameter Store: the emulator reads all of them for each page of 50."""
+"""Every tenth secret has a copy in Parameter Store: the emulator reads all of them for each page of 50."""
 STORES: Final = """
 stores:
   aws: {{kind: aws-secrets-manager, region: {region}, endpoint_url: "http://127.0.0.1:{aws}", writes_per_second: 1e6}}
@@ -105,7 +105,7 @@ def declared(number: int) -> str:
 
 
 def rotated_once(hub: VaultHub, name: str) -> None:
-    """A secret that was rotated a while ago, and whose old credential has ended."""
+    """A secret with a past rotation, whose old credential has ended."""
     path, now, token = f"{FOLDER}/{name}", datetime.now(UTC), f"token-{name}"
     hub.write(path, SecretFields(fields_of(name)), cas=0)
     hub.patch_metadata(path, {ROTATED_AT: now.isoformat(), TOKEN: token})
@@ -146,5 +146,5 @@ def stored(directory: Path) -> dict[str, int]:
 
 
 def places(site: Site) -> str:
-    """What a measured process is told, as JSON."""
+    """The input of a measured process, as JSON."""
     return json.dumps({**site.ports, "directory": str(site.directory), "secrets": len(site.names)})

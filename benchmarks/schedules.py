@@ -3,19 +3,20 @@
     python benchmarks/schedules.py [--secrets 20000] [--days 240] [--interval 30] [--jitter 3] [--seeds 3]
 
 Teams bring their secrets in batches, in working hours, and each is rotated every ``interval`` days or up to ``jitter``
-days later. Applications use the same quota of the store: their load goes by the hour and the weekday, has jobs at fixed
-times, and changes once, as when a team moves its nightly job. The rotations are placed
+days later. Applications use the same quota of the store: their load depends on the hour and the weekday, has jobs at
+fixed times, and changes once, as when a team moves its nightly job. The rotations are placed
 
-- ``cron``: all that come due in a day at 03:00, as a script of cron would;
+- ``cron``: all that come due in a day at 03:00, as a cron script would;
 - ``jitter``: where the path's hash puts each within its jitter, by the product's own code;
 - ``jitter at night``: the same in a window from 20:00 to 06:00 on working days, as the catalogue may say;
-- ``learned``: in the hour within the jitter for which the last four weeks, and what was placed there, foretell least.
+- ``learned``: in the hour within the jitter with the least predicted load, from the last four weeks and from what was
+  placed there.
 
-All of them are begun by a keeper that looks every 15 minutes. A rotation sends its calls in one minute, and what is
-beyond the quota of a minute waits for the next. Told are, after two months: the busiest minute of rotations alone and
-together with the applications; in how many minutes nothing of the quota was left; how long a rotation waited at most;
-how many were later than interval, jitter and an hour; and what failures cost people: one rotation in a thousand fails,
-which takes half an hour in working hours, and two where somebody is called at another time.
+All of them are started by a keeper that runs every 15 minutes. A rotation sends its calls in one minute, and calls
+beyond the quota of a minute wait for the next. Reported are, after two months: the busiest minute of rotations alone
+and together with the applications; in how many minutes the quota was used up; the longest wait of a rotation; how many
+were later than interval, jitter and an hour; and what failures cost people: one rotation in a thousand fails, which
+takes half an hour in working hours, and two hours at other times.
 """
 
 import argparse
@@ -38,25 +39,25 @@ BEGINS: Final = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday; all that follows is counted in minutes from here."""
 HOUR, DAY, WEEK = 60, 24 * 60, 7 * 24 * 60
 LOOK: Final = 15
-"""Minutes between two looks of the keeper."""
+"""Minutes between two rounds of the keeper."""
 QUOTA: Final = 600
-"""Calls a minute: what GCP Secret Manager allows of writes, the smallest quota of the three clouds' secret stores."""
+"""Calls a minute: GCP Secret Manager's quota for writes, the smallest of the three clouds' secret stores."""
 CALLS: Final = 3
 """Of one rotation with a copy there: find it, add a version, annotate."""
 BATCH: Final = 400
 """Secrets that a team brings at once."""
 ARRIVAL: Final = 30 * DAY
-"""In which all teams come."""
+"""Minutes within which all teams come."""
 MEMORY: Final = 4
 """Weeks that the scheduler learns from."""
 FAILS: Final = 0.001
 AT_WORK, CALLED = 0.5, 2.0
-"""Hours of a person for a failure in working hours, and for one that calls somebody."""
+"""Hours of a person for a failure in working hours, and at other times."""
 NIGHTS: Final = Window(frozenset(range(5)), time(20), time(6), "UTC")
 JOBS: Final = ((1, 0), (3, 0), (4, 30), (6, 15), (12, 0), (22, 0))
 """Hour and minute of the applications' jobs, each of which takes most of the quota for some minutes."""
 MOVED: Final = 5 * HOUR
-"""So much later they come in the second half."""
+"""They run this much later in the second half."""
 
 
 def working(minute: int) -> bool:
@@ -77,7 +78,7 @@ def load_of_applications(minutes: int, chance: random.Random) -> list[int]:
 
 @dataclass
 class Learned:
-    """Places each rotation in the hour that promises least; ``load`` is what it has seen of the applications."""
+    """Places each rotation in the hour with the least predicted load; ``load`` is the applications' load so far."""
 
     load: Sequence[int]
     placed: Counter[int] = field(default_factory=Counter)
@@ -87,14 +88,14 @@ class Learned:
         self._hours = [sum(self.load[begun : begun + HOUR]) for begun in range(0, len(self.load), HOUR)]
 
     def foretold(self, hour: int, now: int) -> float:
-        """Calls in an hour to come: the mean of the same hour of the last weeks, and what was placed there."""
+        """Predicted calls in an hour: the mean of the same hour of the last weeks, and what was placed there."""
         week = WEEK // HOUR
         seen = [hour - week * back for back in range(1, MEMORY + 2) if 0 <= hour - week * back < now // HOUR]
         before = [self._hours[place] for place in seen[:MEMORY]]
         return (sum(before) / len(before) if before else 0) + CALLS * self.placed[hour]
 
     def place(self, path: str, due: int, now: int, jitter: int) -> int:
-        """The minute in which to rotate what is due at ``due``, or up to ``jitter`` later."""
+        """The minute in which to rotate a secret that is due at ``due``, or up to ``jitter`` later."""
         hours = range(-(-due // HOUR), max(-(-due // HOUR) + 1, (due + jitter) // HOUR))
         chosen = min(hours, key=lambda hour: (self.foretold(hour, now), hour))
         self.placed[chosen] += 1
@@ -123,7 +124,7 @@ def at_night(path: str, due: int, now: int, jitter: int) -> int:
 
 @dataclass
 class Result:
-    """What one way has come to."""
+    """The result of one way."""
 
     calls: Counter[int] = field(default_factory=Counter)
     """Of rotations, by the minute."""
@@ -133,7 +134,7 @@ class Result:
     hours: float = 0.0
 
     def row(self, load: Sequence[int], since: int) -> tuple[float, ...]:
-        """Busiest minutes alone and together, minutes without anything left, wait, late, people's hours a month."""
+        """Busiest minutes alone and together, minutes with the quota used up, wait, late, people's hours a month."""
         own = max((calls for minute, calls in self.calls.items() if minute >= since), default=0)
         both = [load[minute] + self.calls[minute] for minute in range(since, len(load))]
         months = (len(load) - since) / (30 * DAY)
@@ -155,7 +156,7 @@ def arrivals(secrets: int, chance: random.Random) -> Iterator[tuple[int, str]]:
 def simulate(
     place: Place, load: Sequence[int], made: Sequence[tuple[int, str]], interval: int, jitter: int, since: int
 ) -> Result:
-    """Rotate everything in time, as far as the quota allows, and tell of what came after the minute ``since``."""
+    """Rotate everything in time, as far as the quota allows, and report on the time after the minute ``since``."""
     result = Result()
     waiting = [(place(path, at + interval, at, jitter), at + interval, path) for at, path in made]
     heapq.heapify(waiting)
@@ -195,7 +196,7 @@ def compared(secrets: int, days: int, interval: int, jitter: int, seed: int) -> 
 
 
 def main() -> None:
-    """Simulate, and print the table: of each figure the mean of the worlds."""
+    """Simulate, and print the table: the mean of the worlds for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=20_000)
     parser.add_argument("--days", type=int, default=240)

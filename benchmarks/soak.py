@@ -1,11 +1,11 @@
-"""One secret rotated over and over while applications use it: nobody may be locked out, and nothing may grow.
+"""One secret rotated repeatedly while applications use it: none may be locked out, and nothing may grow.
 
     python benchmarks/soak.py [--rotations 1000] [--clients 8]
 
 Each rotation is decided, installed, verified, promoted and pushed to the local AWS, and the old account is retired
-once no session uses it. Each client reads the secret from the hub, logs in and queries, again and again. A login
-that is refused although its version is still CURRENT is a failure. The exit status is 1 when there was any, or when
-something grew between the tenth rotation and the last. Times are for the ratio between runs on one machine alone.
+once no session uses it. Each client reads the secret from the hub, logs in and queries, in a loop. A login that is
+refused although its version is still CURRENT is a failure. The exit status is 1 if there was any, or if something grew
+between the tenth rotation and the last. Times are for the ratio between runs on one machine alone.
 """
 
 import argparse
@@ -52,10 +52,10 @@ SETTLED_AT = 10
 """The rotation from which on nothing may grow: the hub's ten versions and both accounts are there by then."""
 
 RETRIES = 4
-"""How often a rotation is tried again that a busy server has failed."""
+"""How often a rotation that failed on a busy server is retried."""
 
 PATIENCE = 60.0
-"""Seconds for clients to let go of the old account."""
+"""Seconds for clients to release the old account."""
 
 
 class Client(threading.Thread):
@@ -74,7 +74,7 @@ class Client(threading.Thread):
         try:
             while not self._over.is_set():
                 self._use(self._read())
-        except Exception as error:  # noqa: BLE001  a thread has no other way to tell
+        except Exception as error:  # noqa: BLE001  a thread has no other way to report
             self.error = error
         finally:
             self._hub.close()
@@ -111,7 +111,7 @@ class Client(threading.Thread):
 
 @contextmanager
 def servers() -> Iterator[tuple[Lab, LocalAws]]:
-    """A hub, a database and a cloud that forget everything."""
+    """A hub, a database and a cloud without stored data."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         hub = stack.enter_context(OpenBao(directory / "openbao", free_port(), dev=True))
@@ -126,7 +126,7 @@ def servers() -> Iterator[tuple[Lab, LocalAws]]:
 
 
 def rotated(workspace: Workspace, path: str) -> Outcome:
-    """One rotation; what may pass by itself is shown and tried again, as a task does it."""
+    """One rotation; a transient failure is shown and retried, as a task does it."""
     for number in range(RETRIES):
         try:
             return rotate(workspace, path, Trigger.FORCE)
@@ -137,7 +137,7 @@ def rotated(workspace: Workspace, path: str) -> Outcome:
 
 
 def turn(workspace: Workspace, path: str) -> None:
-    """One rotation and its retirement. Raises SystemExit where it did not go through."""
+    """One rotation and its retirement. Raises SystemExit if it did not succeed."""
     outcome = rotated(workspace, path)
     if outcome.state is not RunState.ROTATED or unsettled(outcome):
         raise SystemExit(f"a rotation ended as {outcome.state}: {unsettled(outcome) or outcome.message}")
@@ -149,9 +149,9 @@ def turn(workspace: Workspace, path: str) -> None:
 
 
 def sizes(lab: Lab, secret: Declared, name: str, endpoint: str) -> dict[str, int]:
-    """How much is kept of the secret, and where."""
+    """How much is stored of the secret, and where."""
     cloud = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
-    # AWS lets go of versions without a stage by itself, the local one keeps them.
+    # AWS removes versions without a stage by itself, the local one keeps them.
     staged = [stages for stages in cloud.describe_secret(SecretId=name)["VersionIdsToStages"].values() if stages]
     info = lab.hub.describe(secret.path)
     like = f"{secret.users[0][:-2]}%"
@@ -166,7 +166,7 @@ def sizes(lab: Lab, secret: Declared, name: str, endpoint: str) -> dict[str, int
 
 
 def leases(lab: Lab, prefix: str = "") -> int:
-    """How many leases the hub holds, of its engines and its logins."""
+    """How many leases the hub has, of its engines and its logins."""
     try:
         keys = lab.root.sys.list_leases(prefix)["data"]["keys"]
     except InvalidPath:
@@ -175,7 +175,7 @@ def leases(lab: Lab, prefix: str = "") -> int:
 
 
 def main() -> int:
-    """Run it and print what there is to know."""
+    """Run it and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rotations", type=int, default=1000, help="how many (default 1000, at least 20)")
     parser.add_argument("--clients", type=int, default=8, help="applications at work meanwhile (default 8)")

@@ -1,4 +1,4 @@
-"""Many secrets in three clouds, side by side on the same servers: what Keyturn takes, and what bare calls take.
+"""Many secrets in three clouds, on the same servers: what Keyturn takes, and what bare calls take.
 
     python benchmarks/sync.py [--secrets 1000] [--rounds 5]
     python benchmarks/sync.py --delay-ms 20 [--secrets 1000] [--rounds 3]
@@ -7,21 +7,21 @@
 The servers are the real OpenBao, the local Secrets Manager, and the emulators of Key Vault and Secret Manager. Their
 published quotas are lifted, as in an account that has larger ones.
 
-A push fills empty clouds. Keyturn plans it, starts its processes, and writes and checks every copy; the bare side is
-two processes of 16 threads that make the calls of such copies alone: read the value, look where the cloud does not
-refuse a name that is taken, create, annotate, and look for each batch and cloud whether the hub's versions are still
+A push fills empty clouds. Keyturn plans it, starts its processes, and writes and checks every copy. The bare side is
+two processes of 16 threads that make the calls of such copies alone: read the value, check for it if the cloud does not
+refuse a name that is taken, create, annotate, and check for each batch and cloud whether the hub's versions are still
 the same. Both sides count the start of their processes.
 
-Where there is a delay, every request to a cloud and to the hub takes that much longer, and the other side is the
-naive loop: read, write to each cloud, next. A sample of it is measured, and its time is scaled by the number of
-secrets. A third side is the floor of this machine: the calls of the naive loop alone, which look and check nothing,
-in two processes of 16 threads. It tells what clients, servers and the way between them leave of its cores.
+With a delay, every request to a cloud and to the hub takes that much longer, and the other side is the naive loop:
+read, write to each cloud, next. A sample of it is measured, and its time is scaled by the number of secrets. A third
+side is the floor of this machine: the calls of the naive loop alone, without checks, in two processes of 16 threads. It
+shows what clients, servers and the network leave of its cores.
 
-With ``--unchanged`` everything is in step. Keyturn looks and finds nothing to do; the bare side fetches every page of
-the stores' listings and of the hub's detailed metadata, side by side, and throws them away. Each is a process of its
-own, timed from when its clients are open; the peak of memory is that of the whole process.
+With ``--unchanged`` everything is in sync. Keyturn checks and finds nothing to do; the bare side fetches every page of
+the stores' listings and of the hub's detailed metadata, in parallel, and discards them. Each is a process of its own,
+timed from when its clients are open; the peak of memory is that of the whole process.
 
-Each round begins with the other side than the one before. Compare the ratios, not the numbers of another machine.
+The sides alternate in who begins a round. Compare the ratios, not the numbers of another machine.
 """
 
 import argparse
@@ -59,11 +59,11 @@ GOALS: Final = {"push": "at most 1.15", "naive": "at least 25", "list": "at most
 FLOOR: Final = "its calls in 2 bare processes of 16 threads"
 
 Told = dict[str, float]
-"""What a side tells of one round: the seconds it took, those of CPU, and perhaps the peak of its memory in MB."""
+"""The result of a side in one round: its seconds, those of CPU, and perhaps its peak memory in MB."""
 
 
 def push(clouds: Any) -> Told:
-    """Keyturn's side: plan, and carry it out in processes."""
+    """Keyturn's side: plan, and apply it in processes."""
     workspace = open_workspace(clouds.catalogue, VaultHub(clouds.settings))
     began = time.perf_counter()
     planned = plan(workspace, unseen=True)
@@ -103,17 +103,17 @@ def naive(clouds: Any) -> Told:
 
 
 def reconcile(clouds: Any) -> Told:
-    """Keyturn's side where nothing has changed."""
+    """Keyturn's side if nothing has changed."""
     return answer(start("sync", "--reconcile", str(clouds.directory), str(clouds.ports["hub"]), str(len(clouds.names))))
 
 
 def listing(clouds: Any) -> Told:
-    """The pages that it can't do without."""
+    """The pages that it needs."""
     return answer(start("bare", "list", clouds.said))
 
 
 def reconcile_here(directory: Path, port: int, secrets: int) -> None:
-    """In a process of its own: look once, find nothing to do, and print what it took."""
+    """In a process of its own: check once, find nothing to do, and print what it took."""
     hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", login=TokenLogin(file=str(directory / "token"))))
     workspace = open_workspace(load_catalogue(directory / "catalogue", os.environ), hub)
     for store in workspace.catalogue.stores:
@@ -129,7 +129,7 @@ def reconcile_here(directory: Path, port: int, secrets: int) -> None:
 
 
 def start(module: str, *arguments: str, lines: Sequence[str] = ()) -> "subprocess.Popen[str]":
-    """A side, or part of one, as a process that has its names."""
+    """A side, or part of one, as a process that gets its names."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     with cast(IO[str], process.stdin) as names:
@@ -138,7 +138,7 @@ def start(module: str, *arguments: str, lines: Sequence[str] = ()) -> "subproces
 
 
 def answer(process: "subprocess.Popen[str]") -> Told:
-    """What it tells at its end, which must be a good one."""
+    """Its result, which must be a success."""
     text = cast(IO[str], process.stdout).read()
     if process.wait():
         raise SystemExit("one side did not get through")
@@ -153,7 +153,7 @@ def insist(count: int, wanted: int, what: str) -> None:
 
 
 def spent(clouds: Any) -> float:
-    """Seconds of CPU of this process, of those that it has waited for, and of the servers."""
+    """Seconds of CPU of this process, of its ended children, and of the servers."""
     return cpu(*clouds.processes) + sum(os.times()[:4])
 
 
@@ -182,7 +182,7 @@ def ratio(slow: list[Told], fast: list[Told]) -> str:
 
 
 def measure(options: argparse.Namespace, clouds: Any) -> None:
-    """Both sides in turns, each on servers that are at rest."""
+    """Both sides alternating, each on idle servers."""
     from benchmarks import in_step
 
     work: dict[str, Callable[[Any], Told]]
@@ -212,7 +212,7 @@ def measure(options: argparse.Namespace, clouds: Any) -> None:
 
 
 def main() -> None:
-    """Measure both sides, in turns, and print the table."""
+    """Measure both sides, alternating, and print the table."""
     from benchmarks.clouds import Clouds
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

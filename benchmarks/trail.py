@@ -3,15 +3,15 @@
     python benchmarks/trail.py [--events 1000000] [--sealed 200000] [--rounds 5] [--directory DIR] [--keep]
 
 1. Accesses that are appended in batches and sealed into segments, with their ledger entries, and merged: CPU seconds of
-   this process for each event, beside what DuckDB takes to write the same rows as one bare Parquet file.
-2. A history of so many events (100,000,000 for the claim: 4.5 GB, and ten minutes to lay), ten days of 10,000
-   principals with 20 secrets each of 50,000, and some who read what they never do. It is laid by DuckDB in the very
-   files that merging makes, with their summaries. Bytes for each event.
-3. Questions over it, by path, principal and address, over all of it and over some days that begin and end at noon:
-   the first time after the files were put out of the system's cache, and the median of the next ones. Beside each what
-   a bare scan of the same files takes DuckDB, for the number of events and the first and last of them.
+   this process for each event, compared with DuckDB writing the same rows as one bare Parquet file.
+2. A history of this many events (100,000,000 for the claim: 4.5 GB, and ten minutes to write), ten days of 10,000
+   principals with 20 secrets each of 50,000, with some unusual reads. DuckDB writes it in the very files that merging
+   makes, with their summaries. Bytes for each event.
+3. Queries over it, by path, principal and address, over all of it and over some days that begin and end at noon: the
+   first time with the system's cache of the files dropped, and the median of the next ones. Compared with a bare scan
+   of the same files by DuckDB, for the number of events and the first and last of them.
 
-A directory that holds a history already (--keep) is used again. The load of the machine stands beside.
+A directory that has a history already (--keep) is used again. The load of the machine is printed, too.
 """
 
 import argparse
@@ -92,13 +92,13 @@ class Cursors:
         return self._state
 
     def write(self, source: str, state: SourceState) -> SourceState:
-        """Write it."""
+        """Append it."""
         self._state = SourceState(**{**vars(state), "version": state.version + 1})
         return self._state
 
 
 def records(count: int) -> Iterator[SourceRecord]:
-    """Reads as a source gives them."""
+    """Reads as a source returns them."""
     for number in range(count):
         who = number * 7919 % 1000
         access = Access(
@@ -179,7 +179,7 @@ def lay_history(directory: Path, count: int) -> None:
 
 
 def measure_questions(directory: Path, rounds: int) -> None:
-    """Each question, cold and warm, beside the bare scan."""
+    """Each query, cold and warm, compared with the bare scan."""
     files = stored_files(directory)
     events = sum(file.path.stat().st_size for file in files)
     sums = sum(file.summary.stat().st_size for file in files)
@@ -233,7 +233,7 @@ def timed(directory: Path, rounds: int, work: Callable[[], Any]) -> tuple[float,
 
 
 def forget(directory: Path) -> None:
-    """Have the system let go of what it keeps of the files."""
+    """Make the system drop its cache of the files."""
     for path in directory.rglob("*.parquet"):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -247,7 +247,7 @@ def cpu(work: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    """All of it."""
+    """Run all of it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--sealed", type=int, default=200_000)

@@ -77,7 +77,7 @@ def restored(text: str) -> Callable[[Callable[[Case], None]], Callable[[Case], N
 # --- versions in the hub
 
 
-@doing("deletes CURRENT in the hub, and it is revoked")
+@doing("delete CURRENT, then revoke")
 def deleted_and_revoked(case: Case) -> None:
     case.delete()
     case.revoke()
@@ -85,7 +85,7 @@ def deleted_and_revoked(case: Case) -> None:
     assert keeps_the_rest(case)
 
 
-@doing("deletes CURRENT in the hub, and it is revoked without a replacement")
+@doing("delete CURRENT, then revoke without a replacement")
 def deleted_and_revoked_only(case: Case) -> None:
     case.delete()
     case.revoke(Mode.REVOKE_ONLY)
@@ -95,19 +95,19 @@ def deleted_and_revoked_only(case: Case) -> None:
     assert keeps_the_rest(case)
 
 
-@doing("destroys CURRENT in the hub, and it is revoked")
+@doing("destroy CURRENT, then revoke")
 def destroyed_and_revoked(case: Case) -> None:
     case.destroy()
     case.revoke()
 
 
-@doing("removes the secret with its metadata from the hub, and it is revoked")
+@doing("remove the secret with its metadata, then revoke")
 def removed_and_revoked(case: Case) -> None:
     case.remove()
     case.revoke()
 
 
-@doing("deletes the version before CURRENT, and the secret is revoked")
+@doing("delete the version before CURRENT, then revoke")
 def older_deleted_and_revoked(case: Case) -> None:
     case.rotate()
     case.delete(1)
@@ -115,7 +115,7 @@ def older_deleted_and_revoked(case: Case) -> None:
     case.assert_right()
 
 
-@doing("deletes CURRENT in the hub, and a rotation comes due")
+@doing("delete CURRENT, a rotation comes due")
 def deleted_and_due(case: Case) -> None:
     case.delete()
     case.passes(days=31)
@@ -125,7 +125,7 @@ def deleted_and_due(case: Case) -> None:
     case.assert_right()
 
 
-@doing("destroys CURRENT in the hub after a rotation, and a rotation comes due")
+@doing("destroy CURRENT after a rotation, another comes due")
 def destroyed_and_due(case: Case) -> None:
     case.rotate()
     first = case.known[0]
@@ -142,7 +142,7 @@ def destroyed_and_due(case: Case) -> None:
     assert current.reveal().keys() >= first.reveal().keys()
 
 
-@doing("lets the newest version expire (`delete_version_after`)")
+@doing("let the newest version expire (`delete_version_after`)")
 def expired(case: Case) -> None:
     case.kv("update_metadata", delete_version_after="1s")
     case.put(case.known[0].merged({"note": "expires"}))
@@ -154,7 +154,7 @@ def expired(case: Case) -> None:
     case.assert_right()
 
 
-@doing("adds a field to CURRENT by hand")
+@doing("add a field to CURRENT")
 def another_field(case: Case) -> None:
     case.put(case.known[0].merged({"note": "by hand"}))
     assert case.sync() == ""
@@ -165,7 +165,7 @@ def another_field(case: Case) -> None:
     assert current["note"].reveal() == "by hand"
 
 
-@doing("puts the old credential back by hand after a rotation")
+@doing("put the old credential back after a rotation")
 def put_back(case: Case) -> None:
     case.rotate()
     case.put(case.known[0])
@@ -175,7 +175,7 @@ def put_back(case: Case) -> None:
     assert case.copy() == case.current()
 
 
-@doing("destroys the version before CURRENT after a rotation")
+@doing("destroy the version before CURRENT after a rotation")
 def older_destroyed(case: Case) -> None:
     case.rotate()
     case.destroy(1)
@@ -184,7 +184,7 @@ def older_destroyed(case: Case) -> None:
     case.assert_right()
 
 
-@doing("removes the secret with its metadata, and a rotation comes due")
+@doing("remove the secret with its metadata, a rotation comes due")
 def removed_and_due(case: Case) -> None:
     case.rotate()
     living = case.current()
@@ -197,7 +197,7 @@ def removed_and_due(case: Case) -> None:
     case.assert_serving()
 
 
-@doing("removes the secret with its metadata, and writes an old value anew")
+@doing("remove the secret with its metadata, write an old value again")
 def removed_and_written_anew(case: Case) -> None:
     case.rotate()
     case.rotate(end_previous=True)
@@ -214,7 +214,7 @@ def removed_and_written_anew(case: Case) -> None:
 # --- a restored snapshot: run after the hub is at version 2 again, and was at version 5
 
 
-@restored("restores a snapshot of the hub, and the schedules go on")
+@restored("restore a snapshot of the hub, the schedules continue")
 def restored_and_due(case: Case) -> None:
     case.passes(days=31)
     assert "keyturn repair recover" in case.scheduled()
@@ -223,7 +223,7 @@ def restored_and_due(case: Case) -> None:
     case.assert_right()
 
 
-@restored("restores a snapshot of the hub, and somebody rotates at once")
+@restored("restore a snapshot of the hub, rotate at once")
 def restored_and_rotated(case: Case) -> None:
     assert "keyturn repair recover" in case.rotate()
     assert case.recover() == "", case.said
@@ -231,7 +231,7 @@ def restored_and_rotated(case: Case) -> None:
     case.assert_right()
 
 
-@restored("restores a snapshot of the hub, and the secret is revoked")
+@restored("restore a snapshot of the hub, then revoke")
 def restored_and_revoked(case: Case) -> None:
     standing = case.revoke()
     if standing.open:
@@ -245,7 +245,7 @@ def restored_and_revoked(case: Case) -> None:
 # --- Keyturn's own state
 
 
-@doing("deletes the rotation's record, and it is rotated")
+@doing("delete the rotation's record, then rotate")
 def record_deleted(case: Case) -> None:
     case.rotate()
     case.rotate(Trigger.FORCE)
@@ -254,7 +254,7 @@ def record_deleted(case: Case) -> None:
     case.assert_right()
 
 
-@doing("deletes the rotation's record, and it is revoked")
+@doing("delete the rotation's record, then revoke")
 def record_deleted_and_revoked(case: Case) -> None:
     case.rotate()
     case.retire()
@@ -264,7 +264,7 @@ def record_deleted_and_revoked(case: Case) -> None:
     case.assert_right()
 
 
-@doing("deletes the candidate of an open rotation, and it is rotated")
+@doing("delete the candidate of an open rotation, then rotate")
 def candidate_deleted(case: Case) -> None:
     lose_candidate(case)
     assert "keyturn repair forget" in case.rotate()
@@ -273,7 +273,7 @@ def candidate_deleted(case: Case) -> None:
     case.assert_right()
 
 
-@doing("deletes the candidate of an open rotation, and it is revoked")
+@doing("delete the candidate of an open rotation, then revoke")
 def candidate_deleted_and_revoked(case: Case) -> None:
     lose_candidate(case)
     assert not case.revoke().open
@@ -289,7 +289,7 @@ def lose_candidate(case: Case) -> None:
     case.site.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(candidate, mount_point="keyturn")
 
 
-@doing("writes nonsense into the rotation's record")
+@doing("write invalid data into the rotation's record")
 def record_garbled(case: Case) -> None:
     case.rotate()
     case.site.lab.keep(f"rotations/{case.path}", {"rotation": {"stage": "?"}, "history": "no JSON"})
@@ -298,7 +298,7 @@ def record_garbled(case: Case) -> None:
     case.assert_right()
 
 
-@doing("writes nonsense into the secret's custom metadata")
+@doing("write invalid data into the secret's custom metadata")
 def metadata_garbled(case: Case) -> None:
     case.kv("update_metadata", custom_metadata={"keyturn-rotated-at": "yesterday"})
     assert "keyturn-rotated-at" in case.scheduled()
@@ -307,7 +307,7 @@ def metadata_garbled(case: Case) -> None:
     case.assert_right()
 
 
-@doing("lets a worker's clock go wrong by an hour")
+@doing("set a worker's clock wrong by an hour")
 def clock_wrong(case: Case) -> None:
     case.passes(hours=-1)
     assert case.rotate() == "", case.said
@@ -320,7 +320,7 @@ def clock_wrong(case: Case) -> None:
 # --- the catalogue
 
 
-@doing("renames the secret in the catalogue between a rotation and the end of its old credential")
+@doing("rename the secret before its old credential has ended")
 def renamed(case: Case) -> None:
     case.rotate()
     with case.renamed():
@@ -333,7 +333,7 @@ def renamed(case: Case) -> None:
         case.assert_right()
 
 
-@doing("takes the secret out of the catalogue between a rotation and the end of its old credential")
+@doing("remove the secret from the catalogue before its old credential has ended")
 def undeclared(case: Case) -> None:
     case.rotate()
     with case.taken_out():
@@ -346,7 +346,7 @@ def undeclared(case: Case) -> None:
 # --- the target
 
 
-@doing("changes the password at the target", without=("generated", "aws-iam-key"))
+@doing("change the password at the target", without=("generated", "aws-iam-key"))
 def changed_at_the_target(case: Case) -> None:
     case.change_at_target()
     assert not case.lives(case.current())
@@ -360,21 +360,21 @@ def changed_at_the_target(case: Case) -> None:
 # --- the copy
 
 
-@doing("deletes the copy")
+@doing("delete the copy")
 def copy_deleted(case: Case) -> None:
     case.site.cloud.delete_secret(SecretId=case.remote, ForceDeleteWithoutRecovery=True)
     assert case.sync() == ""
     case.assert_right()
 
 
-@doing("writes another value into the copy")
+@doing("write another value into the copy")
 def copy_changed(case: Case) -> None:
     case.edit_copy()
     assert case.sync() == ""
     case.assert_right()
 
 
-@doing("takes the tags off the copy")
+@doing("remove the tags of the copy")
 def copy_stripped(case: Case) -> None:
     tags = case.site.cloud.describe_secret(SecretId=case.remote)["Tags"]
     case.site.cloud.untag_resource(SecretId=case.remote, TagKeys=[tag["Key"] for tag in tags])
@@ -385,7 +385,7 @@ def copy_stripped(case: Case) -> None:
 # --- commands in an order that nobody thought of
 
 
-@doing("rotates twice in a row by hand, while the first credential is in use")
+@doing("rotate twice while the first credential is in use")
 def rotated_twice(case: Case) -> None:
     case.rotate()
     case.rotate()
@@ -395,14 +395,14 @@ def rotated_twice(case: Case) -> None:
     case.assert_right()
 
 
-@doing("ends the credential before CURRENT, whoever uses it (`--end-previous`)")
+@doing("end the credential before CURRENT, even if in use (`--end-previous`)")
 def previous_ended(case: Case) -> None:
     case.rotate()
     assert case.rotate(end_previous=True) == "", case.said
     case.assert_right()
 
 
-@doing("revokes in the middle of the grace")
+@doing("revoke in the middle of the grace")
 def revoked_in_grace(case: Case) -> None:
     case.rotate()
     assert not case.revoke().open

@@ -60,7 +60,7 @@ def assert_ended(case: Case, status: IncidentStatus) -> None:
     case.assert_serving()
 
 
-@doing("breaks another secret's entry in the catalogue, and it is revoked")
+@doing("break another secret's entry, then revoke")
 def another_entry_broken(case: Case) -> None:
     data = catalogue_of(case)
     data["secrets"]["other/broken"] = {**OTHER, "rotation": {"strategy": "generated", "interval": "30d"}}
@@ -70,7 +70,7 @@ def another_entry_broken(case: Case) -> None:
     assert "other/broken" in status.incident.left_out[0]
 
 
-@doing("leaves a variable of another target unset, and it is revoked")
+@doing("leave a variable of another target unset, then revoke")
 def another_variable_unset(case: Case) -> None:
     data = catalogue_of(case)
     data["targets"]["far"] = FAR
@@ -80,7 +80,7 @@ def another_variable_unset(case: Case) -> None:
     assert "KEYTURN_FAR_HOST is not set" in status.incident.left_out[0]
 
 
-@doing("writes broken YAML into another file of the catalogue, and it is revoked")
+@doing("write broken YAML into another file, then revoke")
 def another_file_broken(case: Case) -> None:
     open_files(case, catalogue_of(case), broken="syncs:\n  all: [\n")
     status = case.revoke()
@@ -91,7 +91,7 @@ def another_file_broken(case: Case) -> None:
     assert not finish(case, status).open
 
 
-@doing("breaks the settings of its store in the catalogue, and it is revoked")
+@doing("break the settings of its store, then revoke")
 def own_store_broken(case: Case) -> None:
     data = catalogue_of(case)
     served = case.copy()
@@ -108,7 +108,7 @@ def own_store_broken(case: Case) -> None:
 
 
 @doing(
-    "disables its accounts by hand with the commands that Keyturn shows, and it is revoked later",
+    "disable its accounts with the commands that Keyturn shows, revoke later",
     without=("vault-dynamic, PostgreSQL", "aws-iam-key", "generated"),
 )
 def disabled_by_hand(case: Case) -> None:
@@ -120,7 +120,7 @@ def disabled_by_hand(case: Case) -> None:
     case.assert_right()
 
 
-@situation("destroys CURRENT in the hub while the new password of a single user waits to be put in force")
+@situation("destroy CURRENT while a single user's new password is pending")
 def current_destroyed_while_pending(site: Site) -> None:
     lab = site.lab
     secret = lab.single()

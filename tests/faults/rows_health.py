@@ -16,7 +16,7 @@ from tests.strategies.revoking import revoked
 FAR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-@situation("writes a rotation record with a clock that shows the year 9999")
+@situation("write a rotation record with a clock at the year 9999")
 def record_from_the_year_9999(site: Site) -> None:
     lab = site.lab
     odd, other = lab.alternating(grace="1h"), lab.alternating()

@@ -55,7 +55,7 @@ def ledger_answer(status: IncidentStatus) -> CheckAnswer:
     return answer
 
 
-@doing("revokes it on a machine that can't write the ledger")
+@doing("revoke on a machine that can't write the ledger")
 def revoked_elsewhere(case: Case) -> None:
     status = revoke_elsewhere(case)
     incident = status.incident.id
@@ -72,7 +72,7 @@ def revoked_elsewhere(case: Case) -> None:
     case.assert_right()
 
 
-@doing("kills the process that writes an incident's waiting entries, before it has removed them from the hub")
+@doing("kill the process that writes an incident's waiting entries before it removes them from the hub")
 def killed_between_ledger_and_hub(case: Case) -> None:
     incident = revoke_elsewhere(case).incident.id
     tails = waiting_tails(case, incident)
@@ -86,7 +86,7 @@ def killed_between_ledger_and_hub(case: Case) -> None:
     assert_recorded_once(tails)
 
 
-@doing("sets `KEYTURN_LEDGER` to another file on a worker, and a rotation comes due")
+@doing("set `KEYTURN_LEDGER` to another file on a worker, a rotation comes due")
 def another_ledger_on_a_worker(case: Case) -> None:
     before, here = case.current(), case.workspace
     other = {"KEYTURN_LEDGER": f"{os.environ['KEYTURN_LEDGER']}.other"}

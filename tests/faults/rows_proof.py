@@ -38,7 +38,7 @@ def revoked(workspace: Workspace, path: str) -> IncidentStatus:
     return run.finish(patient, begun.id)
 
 
-@doing("writes a second secret into a field next to the credential, and it is revoked")
+@doing("write a second secret into another field, then revoke")
 def second_secret_revoked(case: Case) -> None:
     leaked = token_urlsafe(24)
     case.put(case.secret_with(SecretFields({"admin_token": leaked})))
@@ -57,7 +57,7 @@ def second_secret_revoked(case: Case) -> None:
     case.insist_on_clean_hub([])
 
 
-@doing("revokes it from an older checkout of the catalogue, which lacks the store of its copy")
+@doing("revoke from an older checkout that lacks its copy's store")
 def older_checkout_revoked(case: Case) -> None:
     case.rotate()
     before = case.copy()
@@ -73,7 +73,7 @@ def older_checkout_revoked(case: Case) -> None:
     assert case.copy() != before
 
 
-@situation("revokes a password from a catalogue that declares another strategy than its last rotation")
+@situation("revoke a password from a catalogue with another strategy than its last rotation")
 def other_strategy_revoked(site: Site) -> None:
     lab = site.lab
     secret = lab.single()

@@ -59,7 +59,7 @@ def revoked(workspace: Workspace, path: str) -> IncidentStatus:
     return run.finish(impatient, begun.id)
 
 
-@situation("kills the hub while it ends tokens, and then revokes a secret that holds a lease")
+@situation("kill the hub while it ends tokens, then revoke a secret with a lease")
 def killed_while_it_ends_tokens(_: Site) -> None:
     with TemporaryDirectory() as temporary, own_lab(Path(temporary), on_disk=True) as lab:
         kill_until_stale(durable_server(lab, Path(temporary)))
@@ -76,7 +76,7 @@ def killed_while_it_ends_tokens(_: Site) -> None:
         assert len(lab.database.leases(secret.role)) == 1
 
 
-@situation("puts a proxy before an API, which answers a deletion with 200 and its own page, and revokes")
+@situation("put an API behind a proxy that answers deletions with 200 and its own page, then revoke")
 def proxy_answers_for_the_api(site: Site) -> None:
     kind = ApiKey()
     kind.prepare(site)
@@ -110,7 +110,7 @@ def rotated(workspace: Workspace, secret: Declared) -> None:
     assert rotate(workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
-@situation("gives a secret whose accounts are leases another role of the engine, and rotates it")
+@situation("give a secret with leases another role of the engine, then rotate")
 def role_renamed_and_rotated(site: Site) -> None:
     secret, other = site.lab.dynamic(), site.lab.dynamic()
     before = site.lab.current(secret)
@@ -125,7 +125,7 @@ def role_renamed_and_rotated(site: Site) -> None:
         assert site.lab.database.leases(secret.role) == []
 
 
-@situation("gives a secret whose accounts are leases another role of the engine, and revokes it")
+@situation("give a secret with leases another role of the engine, then revoke")
 def role_renamed_and_revoked(site: Site) -> None:
     secret, other = site.lab.dynamic(), site.lab.dynamic()
     site.lab.database.revoke(other.first["lease_id"])
@@ -146,7 +146,7 @@ def role_renamed_and_revoked(site: Site) -> None:
         assert site.lab.database.leases(secret.role) == []
 
 
-@situation("lets a worker that was suspended ask for a lease long after its rotation is over, and kills it")
+@situation("resume a suspended worker, which asks for a lease after its rotation is over, and kill it")
 def late_worker_dies_with_a_lease(site: Site) -> None:
     secret = site.lab.dynamic()
     with with_leases(site, secret) as workspace:
@@ -162,7 +162,7 @@ def late_worker_dies_with_a_lease(site: Site) -> None:
         assert site.lab.logs_in(site.lab.current(secret))
 
 
-@situation("lets a job take a lease of a secret's role, and asks what a revocation would end")
+@situation("let a job take a lease of the secret's role, then preview a revocation")
 def preview_beside_a_jobs_lease(site: Site) -> None:
     secret = site.lab.dynamic()
     with with_leases(site, secret) as workspace:

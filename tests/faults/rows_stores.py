@@ -50,7 +50,7 @@ def rotated_and_retired(case: Case) -> None:
     case.assert_right()
 
 
-@doing("kills a worker between the new version of a copy in AWS and its tags, and rotations follow")
+@doing("kill a worker between an AWS copy's new version and its tags, then rotate")
 def killed_between_two_calls(case: Case) -> None:
     with killed_before_the_tags(case):
         rotate(case.workspace, case.path, Trigger.FORCE)
@@ -60,7 +60,7 @@ def killed_between_two_calls(case: Case) -> None:
         rotated_and_retired(case)
 
 
-@doing("kills a worker between the new version of a copy in AWS and its tags, and the secret is revoked")
+@doing("kill a worker between an AWS copy's new version and its tags, then revoke")
 def killed_and_revoked(case: Case) -> None:
     with killed_before_the_tags(case):
         rotate(case.workspace, case.path, Trigger.FORCE)
@@ -76,7 +76,7 @@ def killed_and_revoked(case: Case) -> None:
     case.assert_right()
 
 
-@doing("writes another value into the copy, a sync repairs it, and rotations follow")
+@doing("write another value into the copy, sync repairs it, then rotate")
 def edited_and_rotated(case: Case) -> None:
     case.edit_copy()
     assert case.sync() == ""
@@ -84,7 +84,7 @@ def edited_and_rotated(case: Case) -> None:
         rotated_and_retired(case)
 
 
-@situation("replaces the key of the fingerprints, and two rotations follow")
+@situation("replace the key of the fingerprints, then rotate twice")
 def key_replaced_and_rotated(site: Site) -> None:
     settings = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": site.aws.endpoint_url}
     with RealSite(site.lab, settings, {}) as copies, hub_apart(site.lab, copies.mount) as copies.hub:
@@ -98,7 +98,7 @@ def key_replaced_and_rotated(site: Site) -> None:
             assert copies.item(path).action is Action.IN_SYNC
 
 
-@restored("restores the hub and the ledger from backups of one time, and somebody rotates at once")
+@restored("restore hub and ledger to the same time, rotate at once")
 def restored_with_the_ledger(case: Case) -> None:
     served = case.copy()
     known = case.workspace.ledger.newest_versions
