@@ -136,8 +136,6 @@ def test_six_commands_lead_to_an_installation_that_is_ready_and_no_query_fails(s
     setting_up, working = lines_of_the_guide()
     typed = [line for line in (*setting_up, *working) if line.startswith("keyturn")]
     assert typed == lines_of("own-vault-and-clouds.md")[:6]
-    shown_first = [shlex.split(line, comments=True) for line in lines_of("README.md", "keyturn setup")]
-    assert shown_first == [shlex.split(line, comments=True) for line in typed[:4]]
     day = Day(NAME, f"{NAME}_kept")
     with AtWork(ordinary_day(site.lab, PATH, day)) as application, ExitStack() as workers:
         for line in setting_up:
