@@ -1,4 +1,4 @@
-"""The short road of the guide, followed literally on fresh servers under an application that is at work."""
+"""The quick setup of the guide, followed literally on fresh servers while an application works."""
 
 import json
 import os
@@ -123,9 +123,9 @@ def write_catalogue(site: Site, declared: Declared) -> None:
 
 
 def lines_of_the_guide() -> list[list[str]]:
-    """The commands of each block of the short road."""
+    """Return the commands of each block of the quick setup."""
     text = (ROOT / "docs" / "own-vault-and-clouds.md").read_text()
-    section = re.split(r"(?m)^## ", text.partition("\n## The short road\n")[2])[0]
+    section = re.split(r"(?m)^## ", text.partition("\n## Quick setup\n")[2])[0]
     blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     return [[line.removeprefix("$ ") for line in block.splitlines()] for block in blocks]
 
