@@ -46,7 +46,8 @@ def test_the_guides_statements_move_an_account_that_an_application_is_using_with
     admin = {"username": f"{name}_admin", "password": secrets.token_urlsafe(24)}
     lab.keep(f"targets/{name}", admin)
     names = {"ml_trainer": name, "ml_trainer_a": f"{name}_a", "keyturn_admin": admin["username"]}
-    roles, moving = (named(block, **names) for block in blocks("own-vault-and-clouds.md", "## 2. The database"))
+    (roles,) = (named(block, **names) for block in blocks("own-vault-and-clouds.md", "## 2. The database"))
+    moving = named((DOCS / "examples" / "postgresql-handover.sql").read_text(), **names)
     day = Day(name, f"{name}_kept")
     with AtWork(ordinary_day(lab, secret.path, day)) as application:
         lab.sql(roles.replace("'...'", f"'{admin['password']}'"))

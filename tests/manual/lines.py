@@ -102,11 +102,6 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         ),
     ),
     Elsewhere(
-        "README.md",
-        "tests/test_guide_short_road.py::test_six_commands_lead_to_an_installation_that_is_ready_and_no_query_fails",
-        ("keyturn setup",),
-    ),
-    Elsewhere(
         "disaster-recovery.md",
         "tests/recovery/test_commands.py::test_the_guides_commands_run_in_their_order",
         ("keyturn backup", "keyturn serve"),

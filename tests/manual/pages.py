@@ -357,14 +357,6 @@ def could_not_look(site: Site, output: str) -> None:
 # --- the first page
 
 
-def leak(site: Site) -> None:
-    """A value of the stack that lies in a file, and secrets in AWS that nobody manages."""
-    two_legacy_secrets(site)
-    site.does("keyturn get ml-training/database --field password --reveal > leaked.txt")
-    site.replaced |= {"whois --stdin": "whois --stdin < leaked.txt"}
-    site.replaced |= {"--out catalogue": "--out found", 'in a log"': 'in a log" --yes'}
-
-
 # --- the rest
 
 
@@ -504,11 +496,6 @@ PAGES: Final = (
             Way("keyturn access open", before=people.by("ana", people.another, people.approved, people.at_database)),
             Way("keyturn access explain", 1, after=could_not_look),
         ),
-    ),
-    Page(
-        "README.md",
-        leak,
-        (Way("keyturn follow", ready=READY),),
     ),
 )
 """The pages whose commands are typed on one local stack, in this order."""
