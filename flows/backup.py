@@ -7,8 +7,8 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.doctor import cell
 from flows.support.common import flow, well
-from flows.support.report import slug
 from keyturn.core.ports.backups import Manifest
+from keyturn.core.workspaces import slug
 from tasks import backups as tasks
 from tasks.workspace import names
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.support.common import flow, well, workspace
-from flows.support.report import slug
+from keyturn.core.workspaces import slug
 from keyturn.doctor.nightly import insist_on_ready
 from keyturn.doctor.results import CheckResult, Diagnosis, Grade
 from tasks import doctor as tasks

@@ -7,8 +7,8 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.doctor import cell
 from flows.support.common import flow, well
-from flows.support.report import slug
 from keyturn.cli.recovery.restore import not_proven
+from keyturn.core.workspaces import slug
 from keyturn.recovery.drill_notes import note_of
 from keyturn.recovery.drilling import DrillReport
 from tasks import backups as tasks

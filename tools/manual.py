@@ -6,6 +6,7 @@ another site. Where it can't be had from npm, the manual is built all the same, 
 """
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -52,6 +53,16 @@ OURS: Final = ("diagrams.js", "manual.css")
 SECONDS_FOR_NPM: Final = 120
 INDEX: Final = "README.md"
 """The page of a folder that a link names."""
+INDEXED: Final = "search.json"
+NOT_SEARCHED: Final = (
+    "CHANGELOG/",
+    "LICENSE/",
+    "deployments/",
+    "docs/decisions/",
+    "docs/licences/",
+    "docs/security-tests/",
+)
+"""Pages that the search leaves out: they are records, and would come before the pages that answer a question."""
 
 
 def gather(output: Path) -> None:
@@ -116,6 +127,13 @@ def build(root: Path) -> None:
         words = COLOUR.sub("", done.stdout + done.stderr).splitlines()
         sys.stderr.writelines(f"{line[:LONGEST]}\n" for line in words if line.strip())
         raise Invalid("build", "the manual", "a page leads nowhere, as shown above", "Mend the pages that are named")
+
+
+def narrow_search(site: Path) -> None:
+    """Leave records out of the search."""
+    index = json.loads((site / INDEXED).read_text())
+    index["items"] = [item for item in index["items"] if not item["location"].startswith(NOT_SEARCHED)]
+    (site / INDEXED).write_text(json.dumps(index))
 
 
 def dead_links(site: Path) -> Iterator[str]:
@@ -183,6 +201,7 @@ def main(root: Path = ROOT) -> None:
         gather(root / PAGES)
         lay_beside(root / PAGES, root / KEPT)
         build(root)
+        narrow_search(root / SITE)
         if dead := sorted(set(dead_links(root / SITE))):
             raise Invalid("build", "the manual", f"links lead nowhere: {', '.join(dead)}", "Mend these links")
     except KeyturnError as error:

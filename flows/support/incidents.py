@@ -12,10 +12,10 @@ from prefect.events import emit_event
 
 from flows.support.common import well
 from flows.support.pictures import draw
-from flows.support.report import incident_rows, slug, table
+from flows.support.report import incident_rows, table
 from flows.support.starting import LEDGER_KEEPER, Wanted, ask_for_run
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.core.workspaces import HOUSE, INCIDENT
+from keyturn.core.workspaces import HOUSE, INCIDENT, slug
 from keyturn.revocation import protocol
 from keyturn.revocation.incidents.announcements import summarise_incident
 from keyturn.revocation.incidents.incident import RETRIED, Incident, IncidentStatus, Step

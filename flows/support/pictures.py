@@ -4,8 +4,6 @@ A failure is logged, and fails no run.
 """
 
 import asyncio
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -14,10 +12,9 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
 from flows.support.lineage import emit_copies, emit_turn
-from flows.support.report import slug
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.schedule.windows import told
-from keyturn.core.workspaces import HOUSE, SECRET
+from keyturn.core.workspaces import HOUSE, slug
 from keyturn.pages.secret_graph import SecretGraph
 from keyturn.rotation.copies.push import Pushed
 from tasks import pictures as tasks
@@ -60,15 +57,9 @@ def tell_made(path: str, copies: Sequence[Pushed], version: int | None) -> None:
 
 async def show(path: str, graph: SecretGraph, places: asyncio.Semaphore) -> None:
     async with places:
-        await acreate_markdown_artifact(str(graph), key=key_of(path), description=f"{path}: {graph.hub.state}")
-
-
-def key_of(path: str) -> str:
-    """The unique key of a secret's page, such as ``secret-ml-training--database``."""
-    key = f"{SECRET}-{path.replace('/', '--')}"
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*", path):
-        key = f"{slug(key)}---{hashlib.sha256(path.encode()).hexdigest()[:12]}"
-    return names().artifact(key)
+        await acreate_markdown_artifact(
+            str(graph), key=names().secret_artifact(path), description=f"{path}: {graph.hub.state}"
+        )
 
 
 async def list_all() -> None:

@@ -1,6 +1,5 @@
 """The tables that runs leave in the Prefect UI: names, versions and fingerprints."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -11,6 +10,7 @@ from flows.support.fleet import Stopped
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Plan
+from keyturn.core.workspaces import slug
 from keyturn.revocation.incidents.incident import IncidentStatus, Step
 from keyturn.revocation.preview import Preview
 from keyturn.rotation.copies.push import Pushed
@@ -33,11 +33,6 @@ async def table(key: str, rows: list[Row], description: str) -> None:
     if not rows:
         return
     await acreate_table_artifact(table=rows, key=slug(names().artifact(key)), description=description)
-
-
-def slug(key: str) -> str:
-    """A key as Prefect accepts it."""
-    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
 
 
 async def rotation_table(outcome: Outcome) -> None:

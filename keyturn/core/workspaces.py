@@ -3,6 +3,7 @@
 The workspace `default` keeps the names from before workspaces existed.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,3 +97,15 @@ class WorkspaceNames:
     def artifact(self, key: str) -> str:
         """Return an artifact's key, under which the UI keeps a subject's history."""
         return key if self.name == DEFAULT else f"{self.name}-{key}"
+
+    def secret_artifact(self, path: str) -> str:
+        """Return the unique key of a secret's page, such as ``secret-ml-training--database``."""
+        key = f"{SECRET}-{path.replace('/', '--')}"
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*", path):
+            key = f"{slug(key)}---{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+        return self.artifact(key)
+
+
+def slug(key: str) -> str:
+    """A key as Prefect accepts it."""
+    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")

@@ -25,7 +25,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class SecretLine:
-    """One secret; ``states``, ``copies`` and ``consumers`` are lines of text, ``age`` is in days."""
+    """One secret; ``states``, ``copies`` and ``consumers`` are lines of text, ``age`` and ``limit`` are in days.
+
+    ``page`` is the address of its page in Prefect's UI, with its history and runs; empty without one.
+    """
 
     path: str
     owner: str
@@ -38,6 +41,9 @@ class SecretLine:
     next_at: datetime | None = None
     copies: Sequence[str] = ()
     consumers: Sequence[str] = ()
+    copies_summary: str = ""
+    consumers_summary: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,12 @@ class Dashboard:
         levels = Counter(line.level for line in self.secrets)
         counts = dict(self.copies)
         in_step = counts.get("in sync", 0)
-        tiles = [(f"{len(self.secrets):,}", "secrets"), (f"{levels[Level.BAD]:,}", "need somebody")]
-        tiles.append((f"{levels[Level.SOON]:,}", "on their way"))
+        tiles = [(f"{len(self.secrets):,}", "secrets"), (f"{levels[Level.BAD]:,}", "need action")]
+        tiles.append((f"{levels[Level.SOON]:,}", "in progress"))
         if counts:
             tiles.append((f"{in_step:,} of {sum(counts.values()):,}", "copies in sync"))
         kinds = Counter(line.kind for line in self.others if line.level is not Level.WELL)
-        return tiles + [(f"{count:,}", f"{kind}: open or not well") for kind, count in sorted(kinds.items())]
+        return tiles + [(f"{count:,}", f"{kind}: open or unhealthy") for kind, count in sorted(kinds.items())]
 
     @property
     def worst_first(self) -> list[SecretLine]:

@@ -19,6 +19,7 @@ from keyturn.cli.app import app
 from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 from keyturn.pages.dashboard_page import write_dashboard
+from local.support.ports import free_port
 from tests.support.lab import Lab, catalogue_data
 from tests.support.world import REGION
 
@@ -55,15 +56,15 @@ def board(*secrets: SecretLine, **more: Any) -> Dashboard:
 
 
 def test_what_needs_somebody_comes_first_and_is_counted() -> None:
-    others = [OtherLine("runs on", "follow", Level.BAD, "does not run"), OtherLine("key", "kms", Level.WELL, "in use")]
+    others = [OtherLine("service", "follow", Level.BAD, "does not run"), OtherLine("key", "kms", Level.WELL, "in use")]
     made = board(WELL, LATE, others=others, copies=[("in sync", 7), ("update", 1)])
     assert made.worst is Level.BAD
     assert made.tiles == [
         ("2", "secrets"),
-        ("1", "need somebody"),
-        ("0", "on their way"),
+        ("1", "need action"),
+        ("0", "in progress"),
         ("7 of 8", "copies in sync"),
-        ("1", "runs on: open or not well"),
+        ("1", "service: open or unhealthy"),
     ]
     rows = [" ".join(row.split()) for row in Page(write_dashboard(made)).rows]
     assert [row.split()[:2] for row in rows if row.startswith("ml")] == [["ml/", "late"], ["ml/", "well"]]
@@ -122,3 +123,24 @@ def test_the_command_writes_a_private_page_of_the_hubs_secrets_without_any_value
     values = [str(value) for secret in (made, old) for value in secret.first.values() if len(str(value)) > 8]
     assert values
     assert not [value for value in values if value in text]
+
+
+def test_without_a_hub_the_page_lists_every_declared_secret_as_not_checked(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
+    monkeypatch.setenv("VAULT_ADDR", f"https://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("VAULT_TOKEN", "unused")
+    made = lab.generated()
+    data = catalogue_data(lab.world, (made,), {"kind": "aws-secrets-manager", "region": REGION}, {})
+    del data["secrets"][made.path]["path"]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(data))
+    file = tmp_path / "board.html"
+    done = CliRunner().invoke(app, ["dashboard", "--catalogue", str(tmp_path), "--out", str(file)])
+    assert done.exit_code != 0
+    text = file.read_text()
+    assert "Not everything could be checked" in text
+    assert "Not checked" in text
+    rows = [" ".join(row.split()) for row in Page(text).rows]
+    (row,) = (row for row in rows if made.path.rpartition("/")[2] in row)
+    assert "unknown not checked" in row, rows

@@ -121,7 +121,7 @@ def test_where_all_was_checked_and_works_all_is_well(installation: Installation)
     health = installation.health(0)
     assert (health["state"], health["failed"], health["unknown"]) == ("ok", [], [])
     assert [check["grade"] for check in health["checks"]] == ["ok"] * 4
-    assert installation.headline() == "All is well"
+    assert installation.headline() == "Everything is healthy"
 
 
 def test_without_a_word_of_any_worker_it_is_unknown_and_says_how_to_declare_that(installation: Installation) -> None:
@@ -148,7 +148,7 @@ def test_a_prefect_server_that_is_down_is_a_failure(
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     assert installation.health(1)["failed"] == ["workers"]
     assert "workers: the Prefect server at http://127.0.0.1:" in keyturn("status").stderr
-    assert installation.headline() == "Something needs somebody"
+    assert installation.headline() == "Action needed"
 
 
 @pytest.fixture(autouse=True)

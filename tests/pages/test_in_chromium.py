@@ -43,7 +43,7 @@ def board() -> Dashboard:
         )
         for number, age in enumerate(AGES)
     ]
-    return Dashboard(NOW, "hub", "default", lines, [OtherLine("runs on", "follow", Level.WELL, "on node-1")])
+    return Dashboard(NOW, "hub", "default", lines, [OtherLine("service", "follow", Level.WELL, "on node-1")])
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,11 @@ def test_rows_are_filtered_sorted_and_printed_and_the_page_loads_nothing(tab: Ta
     )
     age = heads.index("Age")
     head = f"document.querySelector('#secrets ~ table').tHead.rows[0].cells[{age}]"
-    tab.run(f"{head}.click()")
-    assert rows(tab, age) == ["", "9 d", "10 d", "27 d", "100 d"]
-    tab.run(f"{head}.focus()")
+    tab.run(f"{head}.querySelector('button').click()")
+    assert rows(tab, age) == ["", "9 of 30 d", "10 of 30 d", "27 of 30 d", "100 of 30 d"]
+    tab.run(f"{head}.querySelector('button').focus()")
     tab.press("Enter")
-    assert rows(tab, age) == ["100 d", "27 d", "10 d", "9 d", ""]
+    assert rows(tab, age) == ["100 of 30 d", "27 of 30 d", "10 of 30 d", "9 of 30 d", ""]
     assert tab.run(f"{head}.getAttribute('aria-sort')") == "descending"
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "it fits a screen"
     tab.size(400, 800)

@@ -1,21 +1,27 @@
 """``keyturn dashboard``: one page of everything, for a browser, a printer or a wall."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.environment import opened_workspace
+from keyturn.cli.environment import load_catalogue, opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import write_text
+from keyturn.cli.programs.hearing import Answer
 from keyturn.core.errors import KeyturnError
+from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import Grade
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
+from keyturn.settings.prefect import read_settings
 
 if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
     from keyturn.cli.secrets.overview import Overview
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.rotation.state.context import Workspace
@@ -33,9 +39,31 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
     from keyturn.pages.dashboard_page import write_dashboard
     from keyturn.pages.files import write_private
 
-    with opened_workspace(catalogue, looking=True) as workspace:
-        board = board_of(workspace)
+    try:
+        with opened_workspace(catalogue, looking=True) as workspace:
+            board = board_of(workspace)
+    except KeyturnError as error:
+        write_text(str(write_private(output, write_dashboard(unchecked_board(load_catalogue(catalogue), error)))))
+        raise
     write_text(str(write_private(output, write_dashboard(board))))
+
+
+def unchecked_board(catalogue: "Catalogue", error: KeyturnError) -> Dashboard:
+    """The page without a hub: every declared secret, as not checked."""
+    secrets = [
+        SecretLine(
+            path,
+            secret.owner,
+            str(secret.classification),
+            secret.rotation.strategy,
+            Level.UNKNOWN,
+            ["not checked"],
+            copies_summary="not checked" if secret.destinations else "",
+            copies=sorted({each.store for each in secret.destinations}),
+        )
+        for path, secret in sorted(catalogue.secrets.items())
+    ]
+    return Dashboard(datetime.now(UTC), os.environ.get("VAULT_ADDR", ""), catalogue.id, secrets, unseen=[error.text])
 
 
 def board_of(workspace: "Workspace") -> Dashboard:
@@ -74,7 +102,18 @@ class Drawing:
             [*unseen, *undrilled],
         )
 
+    @cached_property
+    def names(self) -> WorkspaceNames:
+        return WorkspaceNames.from_environment(os.environ)
+
+    @cached_property
+    def pages(self) -> str:
+        """The address of Prefect's UI; empty without one."""
+        return settings.ui_url.rstrip("/") if (settings := read_settings(os.environ, Path.cwd())) else ""
+
     def _secret(self, status: "SecretStatus") -> SecretLine:
+        from keyturn.rotation.copies.push import CopyState
+
         declared = self.workspace.catalogue.secret(status.path)
         limit = declared.rotation.schedule.maximum_age
         return SecretLine(
@@ -89,6 +128,9 @@ class Drawing:
             status.outlook.at if status.outlook else None,
             [" ".join(copy.lines()) for copy in status.copies],
             [" ".join(hearing.lines()) for hearing in status.consumers],
+            _share([copy.state == CopyState.IN_STEP for copy in status.copies], "in sync"),
+            _share([hearing.answer is Answer.TOLD for hearing in status.consumers], "notified"),
+            f"{self.pages}/artifacts/key/{self.names.secret_artifact(status.path)}" if self.pages else "",
         )
 
     def _health(self) -> Iterator[OtherLine]:
@@ -144,7 +186,11 @@ class Drawing:
     def _parts(self) -> Iterator[OtherLine]:
         for part in self.overview.parts:
             level = Level.UNKNOWN if part.error else Level.BAD if part.problem else Level.WELL
-            yield OtherLine("runs on", part.part, level, part.problem or f"on {part.lease.host}")
+            yield OtherLine("service", part.part, level, part.problem or f"on {part.lease.host}")
+
+
+def _share(good: Sequence[bool], word: str) -> str:
+    return f"{sum(good)} of {len(good)} {word}" if good else ""
 
 
 def level_of(status: "SecretStatus") -> Level:

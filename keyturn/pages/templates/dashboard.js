@@ -14,7 +14,10 @@ function filter() {
 }
 box.addEventListener("input", filter);
 for (const head of document.querySelectorAll("th")) {
-  head.tabIndex = 0;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  head.append(button);
   const sort = () => {
     const body = head.closest("table").tBodies[0];
     const at = head.cellIndex;
@@ -25,7 +28,6 @@ for (const head of document.querySelectorAll("th")) {
     const order = new Intl.Collator(undefined, { numeric: true }).compare;
     [...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))).forEach((row) => body.append(row));
   };
-  head.addEventListener("click", sort);
-  head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+  button.addEventListener("click", sort);
 }
 document.getElementById("tools").hidden = false;
