@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from blocks.channel import FailureChannel
 from blocks.workspace import KeyturnWorkspace
 from deployments.edits import REPORTS, edit_automation, own_resources
 from deployments.forms import offer_choices
-from deployments.prefect_file import file_of
+from deployments.prefect_file import declared_file, file_of
 from deployments.retention import advice
 from deployments.silence import (
     DEFAULT,
@@ -155,8 +155,9 @@ async def bootstrap(
         progress("deployments")
         # Bootstrap's own changes are not reported as edits.
         await remove_automation(workspace.automation(REPORTS))
-        with file_of(workspace) as file:
+        with file_of(workspace, catalogue.unneeded_queues) as file:
             deploy(file)
+        await withdraw_deployments(catalogue.unneeded_queues, workspace)
         await withdraw_schedules(workspace)
         await offer_choices(catalogue, workspace, incidents)
         progress("automations")
@@ -235,6 +236,15 @@ def deploy(file: Path) -> None:
         raise Invalid(
             "deploy", str(file), words, "Correct prefect.yaml, then run `keyturn setup prefect --apply` again"
         )
+
+
+async def withdraw_deployments(unneeded: Set[str], workspace: WorkspaceNames = DEFAULT) -> None:
+    """Remove the deployments of queues that need no worker: without one they would be shown as not ready."""
+    kept = {each["name"] for each in declared_file(unneeded)["deployments"]}
+    async with get_client() as client:
+        for name in {each["name"] for each in declared_file()["deployments"]} - kept:
+            with suppress(ObjectNotFound):
+                await client.delete_deployment((await client.read_deployment_by_name(workspace.deployed(name))).id)
 
 
 async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
-import yaml
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -25,7 +24,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.bootstrap import type_of_pool
 from deployments.prefect_exposure import lacking, without_login
-from deployments.prefect_file import prefect_file
+from deployments.prefect_file import declared_file
 from deployments.retention import advice, server_settings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.outbound import is_loopback
@@ -80,10 +79,9 @@ async def _checks(
         words = f"it is of type {kind}" if kind else "there is none of that name"
         yield CheckResult(AREA, f"pool {workspace.own}", Grade.FAILED, words, remedy)
         return
-    deployments: list[dict[str, Any]] = yaml.safe_load(prefect_file().read_text())["deployments"]
+    deployments: list[dict[str, Any]] = declared_file(unneeded)["deployments"]
     async for result in _queues(client, workspace, deployments):
-        if result.grade is Grade.WELL or result.name not in {queue_check(name) for name in unneeded}:
-            yield result
+        yield result
     async for result in _deployments(client, workspace, deployments, remedy):
         yield result
     async for result in _automations(client, workspace, remedy):

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,23 @@ def prefect_file() -> Path:
 
 
 @contextmanager
-def file_of(workspace: WorkspaceNames) -> Iterator[Path]:
-    """The file of a workspace; a generated one is removed with the context."""
-    if workspace == WorkspaceNames():
+def file_of(workspace: WorkspaceNames, unneeded: Set[str] = frozenset()) -> Iterator[Path]:
+    """The file of a workspace without deployments of ``unneeded`` queues; a generated one is removed afterwards."""
+    if workspace == WorkspaceNames() and not unneeded:
         yield prefect_file()
         return
     with tempfile.TemporaryDirectory() as directory:
         made = Path(directory) / "prefect.yaml"
         # JSON is valid YAML, without anchors.
-        made.write_text(json.dumps(of_workspace(yaml.safe_load(prefect_file().read_text()), workspace)))
+        made.write_text(json.dumps(of_workspace(declared_file(unneeded), workspace)))
         yield made
+
+
+def declared_file(unneeded: Set[str] = frozenset()) -> dict[str, Any]:
+    """The content of prefect.yaml, without deployments of ``unneeded`` queues."""
+    declared: dict[str, Any] = yaml.safe_load(prefect_file().read_text())
+    needed = [each for each in declared["deployments"] if each["work_pool"]["work_queue_name"] not in unneeded]
+    return {**declared, "deployments": needed}
 
 
 def of_workspace(declared: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:

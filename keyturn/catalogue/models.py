@@ -150,6 +150,12 @@ class Catalogue(Model):
     """Broken parts that were left out, because a revocation does not wait for a repair."""
 
     @property
+    def unneeded_queues(self) -> frozenset[str]:
+        """The work queues of what it does not declare: temporary access, and backups."""
+        needed = {"granter": self.access_policies, "backup": self.policy.backups}
+        return frozenset(queue for queue, declared in needed.items() if not declared)
+
+    @property
     def mount_paths(self) -> dict[str, str]:
         return {name: mount.mount for name, mount in self.mounts.items()}
 

@@ -166,7 +166,7 @@ def test_who_changes_a_role_and_has_a_new_policy_since_is_odd() -> None:
 def test_a_program_that_was_begun_long_ago_needs_nothing_new(who: str) -> None:
     days, late = [*workdays(who=who), login(NEXT, who=who), access(NEXT, who=who)], NEXT + 2 * HOUR
     words = (
-        "unlike it on 7 days before: it had done without that secret since it logged in, and nobody has just given it"
+        "unlike it on 7 days before: it had done without that secret since it logged in, and no one has just granted it"
     )
     midway = [(late, "unusual", 0.8)] if who == WEB else []
     assert odd([*days, access(late, "ml/key", who=who)], **NO_SCORES) == midway

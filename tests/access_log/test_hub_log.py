@@ -536,7 +536,7 @@ def test_a_device_that_leaves_out_what_was_given_is_told(tmp_path: Path, sample:
     written(tmp_path / "audit.log", line(sample, NOON, response=response), NOON)
     told, log = accesses(tmp_path / "audit.log", NOON)
     assert [access.denied for access in told] == [True]
-    assert "no line tells what was given" in log.coverage.gaps[0]
+    assert "no line records what was returned" in log.coverage.gaps[0]
 
 
 def test_a_token_in_clear_is_never_shown(tmp_path: Path, sample: dict[str, Any]) -> None:

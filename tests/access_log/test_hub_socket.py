@@ -119,7 +119,7 @@ def test_a_full_disk_ends_the_connection_and_is_a_gap(log: SentLog, monkeypatch:
     log.add("lost")
     assert eventually(lambda: source.trouble)
     assert isinstance(source, TellsTrouble)
-    assert "nobody has read" in source.trouble
+    assert "were not read yet" in source.trouble
     monkeypatch.undo()
     receiver = source._receiver
     assert receiver

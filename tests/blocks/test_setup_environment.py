@@ -110,7 +110,7 @@ def test_a_flows_own_process_is_known_by_how_prefect_starts_it() -> None:
         (setup.SECRETS, "API_KEY=CANARY/a#key,B=b#key,API_KEY=c#key", Invalid, "API_KEY is set twice"),
         (setup.SECRETS, "API_KEY=CANARY-without-a-field", Invalid, "entry 1 is not of the kind NAME=PATH#FIELD"),
         (setup.LEASES, "PGUSER={role}#username,PGPASSWORD={role}#token", NotFound, "it has no field token"),
-        (setup.LEASES, "PGUSER=auth/token/lookup-self#id", Invalid, "lies below auth/"),
+        (setup.LEASES, "PGUSER=auth/token/lookup-self#id", Invalid, "it is below auth/"),
     ],
 )
 def test_where_it_fails_nothing_is_set_nor_left(

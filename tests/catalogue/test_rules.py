@@ -48,7 +48,7 @@ def problems(directory: Path, rule: str, *stores: str) -> list[str]:
         (EU, ["aws"], ["keeps them in us-east-1"]),
         (EU, ["copied"], ["keeps them in us-west-2"]),
         (EU, ["two"], ["keeps them in us-east1"]),
-        (EU, ["google", "cluster"], ["where the copies in google lie", "where the copies in cluster lie"]),
+        (EU, ["google", "cluster"], ["the place of the copies in google", "the place of the copies in cluster"]),
         ("only: {stores: [aws, vault]}", ["aws", "vault"], []),
         ("only: {stores: [aws/eu-central-1]}", ["aws/us-east-1"], ["allows copies in aws/eu-central-1 alone"]),
         ("only: {kinds: [gcp-secret-manager]}", ["google", "vault"], ["allows copies in gcp-secret-manager alone"]),
@@ -58,7 +58,7 @@ def problems(directory: Path, rule: str, *stores: str) -> list[str]:
         ("never: {kinds: [github-actions, file]}", ["actions"], ["forbids copies in github-actions or file"]),
         ("never: {places: [us-*]}", ["aws"], ["aws/us-east-1 keeps them in us-east-1"]),
         ("never: {places: [us-*]}", ["frankfurt", "vault"], []),
-        ("never: {places: [us-*]}", ["google"], ["where the copies in google lie"]),
+        ("never: {places: [us-*]}", ["google"], ["the place of the copies in google"]),
         ("never: {stores: [aws], places: [us-*]}", ["google", "aws/eu-central-1"], []),
         # always
         ("always: {stores: [aws]}", ["aws"], []),

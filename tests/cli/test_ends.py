@@ -357,7 +357,7 @@ def test_a_run_that_failed_or_was_cancelled_raises_what_it_said() -> None:
 
 
 def test_reports_of_several_secrets_tell_how_to_end() -> None:
-    kept = {"path": "a/b", "state": "kept", "why": "its grace lasts"}
+    kept = {"path": "a/b", "state": "kept", "why": "its grace ends"}
     done = {"path": "a/c", "state": "retired", "why": ""}
     broken = {"path": "a/d", "state": "failed", "why": "the target does not answer"}
     several: tuple[list[dict[str, str]], ...] = ([], [done], [kept, done], [kept], [kept, broken])

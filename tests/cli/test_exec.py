@@ -241,7 +241,7 @@ def test_what_the_system_refuses_ends_as_what_is_not_given_does(
         (["--env", "A=a/c#x"], "A is given twice"),
         (["--env-all", "B=a/b", "--env-all", "B=a/c"], "B is given twice"),
         (["--webhook-key", "webhooks/trainer"], "--receive"),
-        (["--on-revoked", "stop", "--poll", "0s"], "nobody would hear of it"),
+        (["--on-revoked", "stop", "--poll", "0s"], "no change would be noticed"),
     ],
 )
 def test_what_would_count_for_nothing_is_wrong_usage(given: list[str], words: str) -> None:

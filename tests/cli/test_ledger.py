@@ -124,7 +124,7 @@ def test_a_whole_ledger_is_whole_and_how_much_of_it_is_vouched_for_is_told(offic
     assert told["vouched for"].endswith((" ago", "just now"))
     assert (told["since then"], told["compared"], told["whole"]) == ("2", "with 2 checkpoints", "yes")
     assert "2 of the entries came after the newest checkpoint: nothing vouches for them yet" in result.stderr
-    assert "the hub tells the key and the newest checkpoint" in result.stderr
+    assert "the hub has the key and the newest checkpoint" in result.stderr
 
     seen = data("verify")
     assert {key: seen[key] for key in ("ledger", "whole", "entries", "vouched", "problems")} == {
@@ -364,7 +364,7 @@ def test_a_proof_holds_without_the_ledger_and_without_a_hub(office: Office, tmp_
     assert json.loads(proof.read_text()) == json.loads(keyturn("prove", "4").stdout)
     shutil.rmtree(office.file.parent)
     shown = keyturn("prove", "--check", str(proof))
-    assert "the hub tells the key" in shown.stderr
+    assert "the hub has the key" in shown.stderr
     office.without_a_hub()
     shown = keyturn("prove", "--check", str(proof), "--public-key", key)
     assert "ml-training/database-4" in "".join(line[61:].strip() for line in shown.stdout.splitlines())

@@ -109,7 +109,7 @@ def test_logging_out_ends_the_token_and_removes_it(person: Person) -> None:
     assert result.stdout == "logged out\n"
     assert not person.token_lives(token)
     assert not person.file.exists()
-    assert "nobody is logged in" in person.runs("logout").stderr
+    assert "no one is logged in" in person.runs("logout").stderr
 
 
 def test_a_token_that_has_ended_is_only_removed(person: Person) -> None:
@@ -229,13 +229,13 @@ def test_an_answer_with_another_state_is_nobodys(listening: Callback) -> None:
 
 
 def test_nobody_is_waited_for_without_end(listening: Callback) -> None:
-    with pytest.raises(Unavailable, match="nobody came back"):
+    with pytest.raises(Unavailable, match="no sign-in came back"):
         listening.wait(PAGE, answers(listening, {"state": "forged", "code": "x"}), timeout=0.5)
 
 
 def test_a_no_of_the_identity_provider_ends_it(listening: Callback) -> None:
     no = {"state": "the-state-of-this-login", "error": "access_denied", "error_description": "\x1b[2Jno"}
-    with pytest.raises(Denied, match="has signed nobody in"):
+    with pytest.raises(Denied, match="did not sign you in"):
         listening.wait(PAGE, answers(listening, no))
 
 

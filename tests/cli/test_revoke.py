@@ -634,7 +634,7 @@ def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_i
     refused = keyturn(*command)
     assert refused.exit_code == 1
     assert "the operator's file does not allow this host" in refused.stderr
-    assert "--override-policy goes on" in refused.stderr
+    assert "--override-policy continues" in refused.stderr
     assert untouched(shop)
 
     result = keyturn(*command, "--override-policy")

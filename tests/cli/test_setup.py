@@ -165,7 +165,7 @@ def test_a_stores_rights_are_written_for_whoever_may_give_them(
         (tmp_path / "catalogue" / "all.yaml").write_text(content)
         shown = keyturn("setup", "store", "aws")
         assert "app-api-key" in shown.stdout
-        assert "whoever administers IAM" in shown.stderr
+        assert "an IAM administrator" in shown.stderr
         assert "store of kind aws-secrets-manager" in keyturn("setup", "store", "aws", "--apply", ends=1).stderr
         keyturn("setup", "store", "plant", "--apply")
         rendered = json.loads(keyturn("setup", "store", "--json").stdout)["documents"]
@@ -226,4 +226,4 @@ def test_a_store_in_kubernetes_is_set_up_by_your_own_kubeconfig_and_what_others_
         assert "Keyturn has not made it" in keyturn("setup", "store", "apps", "--apply", ends=1).stderr
         config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"  # type: ignore[index]
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-        assert "leads to https://127.0.0.1:9" in keyturn("setup", "store", "apps", "--apply", ends=1).stderr
+        assert "points to https://127.0.0.1:9" in keyturn("setup", "store", "apps", "--apply", ends=1).stderr

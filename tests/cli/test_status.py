@@ -117,7 +117,7 @@ def test_no_countdown_goes_on_where_the_target_is_another_one_by_now(desk: Desk)
     assert "old credential ends in" in desk.status(secret)
     desk.declare(secret, host="localhost")
     assert "old credential ends" not in desk.status(secret)
-    assert "old credential is not ended: the catalogue leads to another target" in desk.status(secret)
+    assert "old credential is not ended: the catalogue names another target" in desk.status(secret)
 
 
 def test_what_made_way_is_reported_where_the_rotation_then_fails(desk: Desk) -> None:

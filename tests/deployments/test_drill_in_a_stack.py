@@ -360,7 +360,7 @@ def test_what_can_not_be_removed_is_told_and_the_next_drill_removes_it(
 def test_who_is_still_let_in_is_told_before_anything_else(site: Site) -> None:
     drilled, _ = site.drill(KEYS)
     assert "STILL ACCEPTED" in shown.drill_failure(dataclasses.replace(drilled, refused_at=None))
-    assert "STILL GOES ON" in shown.drill_failure(dataclasses.replace(drilled, held=True))
+    assert "IS STILL OPEN" in shown.drill_failure(dataclasses.replace(drilled, held=True))
     assert not dataclasses.replace(drilled, held=True).proven
     assert not accounts.accepted(site.stack, SecretFields({"username": "nobody", "password": "wrong"}))
 

@@ -64,7 +64,9 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     assert "no worker asks it" in results["queue granter"].words
     unneeded = frozenset({"granter", "backup"})
     needed = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded))
-    assert results.keys() - {result.name for result in needed} == {"queue granter", "queue backup"}
+    dropped = results.keys() - {result.name for result in needed}
+    assert {"queue granter", "queue backup", "deployment grant-access", "deployment restore-drill"} <= dropped
+    assert not [result for result in needed if result.words == "it is not registered"]
     # The tests' schedules rest.
     assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
@@ -147,11 +149,8 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "preview-revocation": [],
         "resume-incident": [],
         "drill": [],
-        "grant-access": [],
         "finish-incidents": ["17 5 * * *"],
         "keep-ledger": [],
-        "backup": [],
-        "restore-drill": [],
         "compliance-report": [],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
@@ -169,10 +168,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-keys",
         "renew-authorities",
         "finish-incidents",
-        "grant-access",
         "keep-ledger",
-        "backup",
-        "restore-drill",
         "compliance-report",
     )
     assert {name: told["limit"] for name, told in limits.items() if told} == {
@@ -214,9 +210,7 @@ def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: In
         "finish-incidents",
     }
     assert {name for name, queue in served.items() if queue == "notary"} == {"keep-ledger"}
-    assert {name for name, queue in served.items() if queue == "granter"} == {"grant-access"}
-    assert {name for name, queue in served.items() if queue == "backup"} == {"backup", "restore-drill"}
-    assert set(served.values()) == {"default", "emergency", "notary", "granter", "backup"}
+    assert set(served.values()) == {"default", "emergency", "notary"}, "the catalogue needs no other"
 
 
 def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fingerprint(installed: Installed) -> None:
@@ -293,7 +287,7 @@ def test_an_edit_of_what_is_registered_is_reported(installed: Installed, prefect
     deployment = by_name(prefect, "deployments")["compliance-report"]
     prefect.patch(f"deployments/{deployment['id']}", description="somebody's own words")
     message = wait_for(lambda: next((one for one in pager.messages if "compliance-report was updated" in one), None))
-    assert "Somebody has updated deployment compliance-report on the Prefect server: description." in message
+    assert "A user has updated deployment compliance-report on the Prefect server: description." in message
     automation = by_name(prefect, "automations")["keyturn: report a late secret"]
     prefect.patch(f"automations/{automation['id']}", enabled=False)
     prefect.patch(f"automations/{automation['id']}", enabled=True)

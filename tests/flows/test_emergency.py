@@ -20,7 +20,6 @@ from flows.finish_incidents import finish_incidents
 from flows.preview_revocation import preview_revocation
 from flows.resume_incident import resume_incident
 from flows.support.incidents import CLOSED, OPENED, STAYS_OPEN
-from flows.support.pictures import key_of
 from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
 from keyturn.cli.readers.reactions import PrefectReaction
@@ -132,7 +131,7 @@ def test_the_form_alone_ends_replaces_proves_and_reports(
     wait_for(lambda: wanted <= names_of_tasks(server, run["id"]))
     artifacts = server.all("artifacts", artifacts={"flow_run_id": {"any_": [run["id"]]}})
     pages = {a["key"]: a["data"] for a in artifacts if a["type"] == "markdown"}
-    assert "version 2" in pages.pop(key_of(secret.path))
+    assert "version 2" in pages.pop(WorkspaceNames().secret_artifact(secret.path))
     (report,) = pages.values()
     assert all(words in report for words in (incident, "leaked in a log", secret.path.rpartition("/")[2]))
     assert [row["version"] for row in installed.rows(run["id"])] == [2]

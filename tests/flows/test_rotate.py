@@ -12,12 +12,12 @@ from prefect.assets import Asset
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.support.lineage import asset
-from flows.support.pictures import key_of
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.workspaces import WorkspaceNames
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.state.records import save
 from tests.flows.gate import Door, Gate
@@ -72,7 +72,7 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     assert messages(prefect, told["id"], len(story)) == story
     lines = logged(prefect, told["id"], told["state"]["message"])
     assert sorted(lines) == sorted([*story.values(), told["state"]["message"]])
-    (page,) = prefect.all("artifacts", artifacts={"key": {"any_": [key_of(secret.path)]}})
+    (page,) = prefect.all("artifacts", artifacts={"key": {"any_": [WorkspaceNames().secret_artifact(secret.path)]}})
     assert f'hub --> c0["{place}<br/>version 2, in sync"]:::well' in page["data"]
     assert 'hub -.-> a0["app<br/>told"]:::well' in page["data"]
     assert page["description"].startswith(f"{secret.path}: version 2, ")
@@ -99,7 +99,7 @@ def upstream(event: dict[str, Any]) -> list[str]:
 @pytest.mark.attack
 def test_no_two_secrets_have_the_same_page() -> None:
     paths = ["a/b", "a-b", "a--b", "A/b", "a/b/", "a b", "a_b", "a/-b", "a-/b"]
-    keys = [key_of(path) for path in paths]
+    keys = [WorkspaceNames().secret_artifact(path) for path in paths]
     assert len(set(keys)) == len(paths)
     assert keys[:2] == ["secret-a--b", "secret-a-b"]
     assets = {asset("secret", path) for path in (*paths, "a~20~b", "p" * 600)}

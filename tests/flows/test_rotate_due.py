@@ -9,10 +9,10 @@ import pytest
 
 from flows.retire import retire
 from flows.rotate_due import rotate_due
-from flows.support.pictures import key_of
 from keyturn.core.errors import Denied, TerminalError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import ROTATED_AT
+from keyturn.core.workspaces import WorkspaceNames
 from tests.flows.runs import Installed, attempts, completed, ended, error, result
 from tests.flows.site import Site
 from tests.support.lab import Declared, Lab
@@ -58,7 +58,7 @@ def test_one_due_secret_that_fails_stops_no_other(
     assert listed.keys() == {one.path for one in (*turned, broken, fresh)}
     assert [listed[one.path]["state"].split(",")[0] for one in turned] == ["version 2", "version 2"]
     pages = prefect.all("artifacts", artifacts=run | {"type": {"any_": ["markdown"]}})
-    assert {page["key"] for page in pages} == {key_of(one.path) for one in turned}
+    assert {page["key"] for page in pages} == {WorkspaceNames().secret_artifact(one.path) for one in turned}
     assert attempts(prefect, state, f"rotate {broken.path}") == {f"rotate {s.path}": 1 for s in (*turned, broken)}
 
 

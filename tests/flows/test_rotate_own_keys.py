@@ -27,7 +27,7 @@ def test_each_key_that_is_due_takes_its_next_step_and_is_a_row(
     build(lab.generated(), consumers=consumers)
     state = ended(partial(rotate_own_keys, due, now=True))
     assert state.is_completed()
-    assert str(state.message).startswith(f"{due}: a new key was put beside the old one")
+    assert str(state.message).startswith(f"{due}: a new key was added next to the old one")
     entry = lab.hub.read_state(due)
     assert entry is not None
     assert (entry.data["key"], entry.data["next"].startswith("whsec_")) == (key, True)

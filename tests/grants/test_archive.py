@@ -91,7 +91,7 @@ def test_what_its_asker_has_given_back_is_reviewed_once_it_has_ended(site: Given
     grant = deliver_access(site.at_work("granter"), glass.id)
     site.open(glass.id)
     return_access(site.at_work("ana"), glass.id)
-    with pytest.raises(Invalid, match="goes on still"):
+    with pytest.raises(Invalid, match="is still active"):
         review_access(site.at_work("bea"), glass.id, "two queries")
     site.sweep()
     assert site.why(grant) == "it was given back"

@@ -219,7 +219,7 @@ def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: OwnSite) -> None
     assert opened is not None
     anew = site.lab.hub.grants().wrap(opened.fields, HOUR)
     site.lab.keep(grant.delivery_place, {**state.data, "token": anew.token.reveal()})
-    with pytest.raises(Rewritten, match="wrapped anew by somebody else"):
+    with pytest.raises(Rewritten, match="rewrapped by someone else"):
         site.open(grant)
     assert grant.place in site.sweep().ended
     assert not site.is_there(grant.account)

@@ -92,7 +92,7 @@ def test_it_ends_with_its_sessions_before_anything_else_of_the_incident_is_done(
         assert not site.lab.logs_in(opened.fields)
     assert grant_now(site, other).stage == GrantStage.ACTIVE
     said = [event.said for event in status.incident.events if event.result is Result.DONE]
-    assert any(grant.request in words for words in said if "its accounts too" in words)
+    assert any(grant.request in words for words in said if "with its accounts" in words)
     assert (Outcome.DONE, f"{grant.request}: {ended.because}") in recorded(workspace, "end access")
     assert grant.place not in site.sweep().ended, "there is nothing left for a sweep"
 

@@ -104,11 +104,11 @@ def test_a_device_that_lacks_is_left_to_whoever_runs_the_hub(whole: OwnState) ->
     everything = audited({"syslog": {"kind": "audit-device", "type": "syslog"}})
     (item,) = applied(whole, everything).items
     assert item.verdict == "blocked"
-    assert "let whoever runs the hub declare it" in item.why
+    assert "those who run the hub declare it" in item.why
 
 
 def test_in_a_namespace_nobody_can_tell(empty: Empty) -> None:
     entries = {"file": {"kind": "audit-device", "type": "file"}, "User-Agent": {"kind": "audit-header"}}
     (device, header) = planned(empty.port, audited(entries)).items
     assert {device.verdict, header.verdict} == {SetupVerdict.UNKNOWN}
-    assert "in its root namespace alone" in header.why
+    assert "only in its root namespace" in header.why

@@ -150,7 +150,7 @@ def test_what_a_worker_may_not_look_at_is_said_and_what_it_needs_not_stays_close
 
 
 def test_what_nobody_here_has_written_and_a_look_that_nobody_had_are_told(declared: Declared) -> None:
-    assert "nobody has looked yet" in declared.status()["problem"]
+    assert "not checked yet" in declared.status()["problem"]
     declared.empty.hub.write_state(LAST, {"at": "yesterday"}, cas=0)
     assert "can't be read" in declared.status()["problem"]
     assert declared.check().sound

@@ -75,7 +75,7 @@ PAIR = [("app_a", ["app", "readers"]), ("app_b", ["app"])]
     ("fields", "targets", "strategy", "words"),
     [
         (LOGIN, [target("pg", PAIR)], "alternating-users", "both members of app"),
-        ({**LOGIN, "username": "app_b"}, [target("pg", PAIR)], "alternating-users", "they can take turns"),
+        ({**LOGIN, "username": "app_b"}, [target("pg", PAIR)], "alternating-users", "they can alternate"),
         (LOGIN, [target("pg", PAIR[:1])], "single-user", "no second account"),
         (
             LOGIN,

@@ -123,5 +123,5 @@ def test_what_the_ledger_does_not_tell_is_not_proved(ledger: SqliteLedger, make:
     request = replace(REQUEST, approvals=(approval("bea"), approval("cleo")))
     record(ledger, replace(request, approvals=request.approvals[:1]))
     assert make()
-    with pytest.raises(NotFound, match="does not tell of all of its approvals"):
+    with pytest.raises(NotFound, match="does not have all of its approvals"):
         prove_access(ledger, request)

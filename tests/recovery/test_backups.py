@@ -400,9 +400,9 @@ def blur_manifest(chain: Path) -> None:
 
 
 DAMAGES: list[tuple[Damage, str, int]] = [
-    (flip, "changed, cut short or exchanged", 3),
-    (cut, "changed, cut short or exchanged", 3),
-    (exchange, "changed, cut short or exchanged", 3),
+    (flip, "changed, truncated or replaced", 3),
+    (cut, "changed, truncated or replaced", 3),
+    (exchange, "changed, truncated or replaced", 3),
     (lose_part, "it is gone", 3),
     (lose_increment, "does not follow", 1),
     (repeat_increment, "another backup's manifest", 2),
@@ -585,7 +585,7 @@ def test_a_drill_tells_what_did_not_come_back_as_it_was(
 
 
 def aliased(server: OpenBao) -> OpenBao:
-    """The same server by another name."""
+    """The same server under another name."""
     alias = copy.copy(server)
     alias.address = alias.address.replace("127.0.0.1", "localhost")
     return alias
@@ -598,7 +598,7 @@ def test_the_hub_at_work_is_no_scratch_hub_by_whatever_name(servers: Servers, se
     other_name = aliased(servers.live)
     scratch = hub_at(other_name, "KEYTURN_TEST_LIVE", f"keyturn-drill/{fresh()}")
     for live in (setting.hub.content(), None):
-        with pytest.raises(Invalid, match="by another name"):
+        with pytest.raises(Invalid, match="under another name"):
             run_drill(
                 scratch.content(), scratch.fingerprint_keys, setting.place, setting.newest, setting.hub.now(), live
             )

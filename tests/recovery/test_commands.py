@@ -181,7 +181,7 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     for named in ((), (chain.name,)):
         damaged = run("backup", "restore", *named, restored=True)
         assert damaged.exit_code == 1
-        assert "changed, cut short or exchanged" in damaged.stderr
+        assert "changed, truncated or replaced" in damaged.stderr
         assert f"keyturn backup restore {older.name}/0" in damaged.stderr
     assert run("backup", "restore", f"{older.name}/0", restored=True).exit_code == 0
     (tmp_path / "backups" / older.manifests[0].name).rename(tmp_path / "kept")
@@ -189,7 +189,7 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     (tmp_path / "kept").rename(tmp_path / "backups" / older.manifests[0].name)
     verified = run("backup", "verify")
     assert verified.exit_code == 1
-    assert "changed, cut short or exchanged" in verified.stderr
+    assert "changed, truncated or replaced" in verified.stderr
     assert run("backup", "verify", "--record").exit_code == 1
     checks = json.loads(run("doctor", "--json").stdout)["checks"]
     (told,) = [c for c in checks if c["name"] == "verify backups"]
@@ -199,7 +199,7 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     policy.write_text(yaml.safe_dump({"backups": {**declared["backups"], "keys": ["transit:keyturn"]}}))
     lost = run("backup", "run")
     assert lost.exit_code == 1
-    assert "lies in the hub that is backed up" in lost.stderr
+    assert "is in the hub that is backed up" in lost.stderr
     policy.write_text("limits: {}\n")
     assert "declares none" in run("backup", "list").stderr
     for done in (empty, wrong, verified, lost):

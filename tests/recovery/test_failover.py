@@ -212,7 +212,7 @@ def test_with_a_lease_there_is_no_moment_at_which_both_are_written(regions: tupl
 @pytest.mark.parametrize(
     ("here", "there", "why"),
     [
-        (None, None, "stands nowhere"),
+        (None, None, "is missing"),
         (Epoch(1, "frankfurt"), None, ""),
         (Epoch(2, "frankfurt"), Epoch(1, "dublin"), ""),
         (Epoch(1, "frankfurt"), Epoch(2, "dublin"), "dublin is written since epoch 2"),
@@ -220,7 +220,7 @@ def test_with_a_lease_there_is_no_moment_at_which_both_are_written(regions: tupl
         (Epoch(2, "frankfurt"), Epoch(2, "dublin"), "this hub names frankfurt, and dublin names dublin"),
         (Epoch(2, "dublin"), Epoch(2, "frankfurt"), "this hub names dublin"),
         (Epoch(3, "dublin"), Epoch(3, "dublin"), "dublin is written since epoch 3"),
-        (None, Epoch(1, "dublin"), "stands nowhere"),
+        (None, Epoch(1, "dublin"), "is missing"),
     ],
 )
 def test_what_two_hubs_say_decides(here: Epoch | None, there: Epoch | None, why: str) -> None:
@@ -262,7 +262,7 @@ def test_nothing_of_a_rotation_is_begun_on_the_hub_that_is_not_written(
     with closing(opened(two, one)) as standby:
         made = open_workspace(Catalogue.model_validate(catalogue), standby)
         workspace = replace(made, open_store=lambda name: store, limits=LOOSE)
-        with pytest.raises(NotWritable, match="stands nowhere in it"):
+        with pytest.raises(NotWritable, match="is missing"):
             rotate(workspace, path, Trigger.FORCE)
         assert standby.read(path) is None
         for forbidden in (
@@ -313,9 +313,9 @@ def test_a_peer_that_answers_and_does_not_say_is_not_gone_so_nothing_is_written(
 def test_two_addresses_of_one_hub_are_found_when_it_is_handed_over(regions: tuple[Region, Region]) -> None:
     one, _ = regions
     itself = Pair(one.name, "dublin", opened(one, regions[1]), VaultHub(one.settings))
-    with pytest.raises(Invalid, match="both addresses lead to one hub"):
+    with pytest.raises(Invalid, match="both addresses reach the same hub"):
         promote(itself, "ana", NOW)
-    with pytest.raises(Invalid, match="both addresses lead to one hub"):
+    with pytest.raises(Invalid, match="both addresses reach the same hub"):
         demote(itself, "ana")
 
 
@@ -480,7 +480,7 @@ def test_a_peer_that_is_silent_or_is_this_very_hub_is_told_before_anything_is_ha
     for command in ("status", "demote", "promote"):
         done = run("failover", command)
         assert done.exit_code == 1, command
-        assert "both addresses lead to one hub" in words(done), command
+        assert "both addresses reach the same hub" in words(done), command
     after = Pair(one.name, two.name, opened(one, two), VaultHub(one.settings)).look()[0].epoch
     assert before is not None
     assert after is not None

@@ -339,7 +339,7 @@ def test_a_ledger_that_can_not_be_read_is_no_word_that_nothing_was_revoked(lab: 
     silent = Unavailable("read", "the ledger", "it does not answer")
     shown = of(site.rehydrate(entries, revoked=silent), token.path)
     assert shown.verdict is Rehydration.UNTESTED
-    assert "the ledger, which may tell of a later version or of a revocation, was not read" in shown.why
+    assert "the ledger, which may have a later version or a revocation, was not read" in shown.why
 
 
 def run(*arguments: str) -> Result:
@@ -392,7 +392,7 @@ def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lo
     wrong.write_text(json.dumps({"fingerprint-key": {"key": "another hub's", "bound": True}}))
     refused = run("repair", "rehydrate", "--key", str(wrong), "--apply", "--yes")
     assert refused.exit_code == 1
-    assert "this key has made none of the copies' marks" in told(refused)
+    assert "this key made none of the copies' marks" in told(refused)
     (tmp_path / "broken.json").write_text("{")
     assert "is no JSON" in told(run("repair", "rehydrate", "--key", str(tmp_path / "broken.json")))
     assert [site.current(secret.path) for secret in secrets] == [None, None]

@@ -221,7 +221,7 @@ def given_by_google(client: SecretManagerServiceClient, name: str) -> Given:
         return {}
     given = {}
     for one in versions:
-        assert one.state != SecretVersion.State.DISABLED, "whoever may enable versions can bring it back"
+        assert one.state != SecretVersion.State.DISABLED, "anyone who may enable versions can restore it"
         if one.state == SecretVersion.State.ENABLED and one.name != served.name:
             given[one.name.rpartition("/")[2]] = client.access_secret_version(name=one.name).payload.data.decode()
     return {**given, "": served.payload.data.decode()}

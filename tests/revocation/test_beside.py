@@ -80,7 +80,7 @@ def test_nothing_is_proven_while_a_copy_gives_a_leaked_value_beside_the_new_one(
     digest = scene.workspace.fingerprint_of(scene.path, text)
     marks = replace(found.marks, fingerprint=digest, shape=f"{found.marks.shape}-2")
     scene.store.write(scene.path, text, marks, found)
-    assert "it may give the old value beside the new one" in faults_of(scene, stands)[0]
+    assert "it may serve the old value next to the new one" in faults_of(scene, stands)[0]
 
 
 def test_a_copy_that_refuses_the_write_keeps_the_incident_open(scene: Scene) -> None:

@@ -177,10 +177,10 @@ def test_a_suspected_credential_that_is_held_is_said_to_work_still(lab: Lab, ope
 @pytest.fixture
 def quiet(lab: Lab) -> dict[str, Declared]:
     """Secrets whose old credential does not wait for an end."""
-    return {"changed in place": lab.single(grace="1h"), "no target knows": lab.generated(grace="1h")}
+    return {"changed in place": lab.single(grace="1h"), "can't revoke the old value": lab.generated(grace="1h")}
 
 
-@pytest.mark.parametrize("said", ["changed in place", "no target knows"])
+@pytest.mark.parametrize("said", ["changed in place", "can't revoke the old value"])
 def test_where_nothing_is_ended_the_last_word_says_so_and_nothing_holds_the_next_rotation(
     lab: Lab, quiet: dict[str, Declared], said: str
 ) -> None:

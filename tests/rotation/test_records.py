@@ -54,7 +54,7 @@ def test_a_process_that_ended_and_waits_for_its_parent_is_dead() -> None:
 
 def test_a_living_holder_keeps_its_rotation_and_is_named(lab: Lab, secret: Declared) -> None:
     worker(lab, secret).staged()
-    with pytest.raises(Locked, match=f"is held by process {os.getpid()} on {HOST}.*goes on by itself"):
+    with pytest.raises(Locked, match=f"is held by process {os.getpid()} on {HOST}.*continues by itself"):
         worker(lab, secret, ELSEWHERE).staged()
 
 

@@ -118,7 +118,7 @@ def test_three_passwords_that_the_template_breaks_are_enough_and_the_copy_is_nam
     ("template", "said"),
     [
         (URL.replace("{username}", "somebody"), "logs in as another user"),
-        (URL + "%20", "white space beside it"),
+        (URL + "%20", "white space next to the database's name"),
         (ODBC.replace("{username}", "{username}x"), "logs in as another user"),
     ],
 )

@@ -188,7 +188,7 @@ def test_a_target_that_cant_be_asked_for_sessions_holds_it(opened: Opened, secre
 def test_the_target_is_not_asked_while_anything_else_holds_it(opened: Opened, secret: Declared) -> None:
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     run = run_of(opened, secret).hooking("strategy", in_use=raising(AssertionError()))
-    assert "its grace lasts" in retire(run.workspace, secret.path).held_by[0]
+    assert "its grace ends" in retire(run.workspace, secret.path).held_by[0]
 
 
 def test_the_end_of_max_grace_forces_it_and_says_so(lab: Lab) -> None:

@@ -80,7 +80,7 @@ def test_one_that_could_not_be_sent_holds_the_old_credential_and_is_sent_again(
     opened.sender.silent.clear()
     held = retire(opened.workspace, secret.path).held_by
     assert [why for why in held if "jobs" in why] == []
-    assert any("its grace lasts" in why for why in held)
+    assert any("its grace ends" in why for why in held)
 
 
 def test_an_incident_does_not_say_that_it_has_acknowledged(lab: Lab) -> None:
@@ -89,7 +89,7 @@ def test_an_incident_does_not_say_that_it_has_acknowledged(lab: Lab) -> None:
     status = site.revoke()
     events = {event.place: event.said for event in status.secrets[0].events if event.step is Step.NOTIFY}
     assert events["api"] == "has acknowledged"
-    assert "not known whether it has taken it" in events["jobs"]
+    assert "unknown whether it uses the new value" in events["jobs"]
     assert status.open is False
 
 
@@ -111,7 +111,7 @@ def test_its_next_key_signs_alone_once_a_person_says_so_and_the_grace_is_over(la
         clock.advance(age)
         turn = turn_webhook_key(workspace, "jobs", forced=forced)
         assert (turn.changed, turn.blocked, len(keys())) == (False, True, 2)
-        assert "can't be tried" in turn.did
+        assert "can't be tested" in turn.did
     assert turn_webhook_key(workspace, "jobs", forced=True).changed
     (left,) = keys()
     assert left.reveal() != key.reveal()

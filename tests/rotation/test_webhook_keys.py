@@ -138,7 +138,7 @@ def test_what_a_person_wrote_meanwhile_is_not_written_over(site: Site) -> None:
     )
     site.accepted = list(site.keys.all)
     outcome = turn_webhook_key(accepting, APP)
-    assert (outcome.changed, "somebody else has written it" in outcome.did) == (False, True)
+    assert (outcome.changed, "it was written by someone else" in outcome.did) == (False, True)
     assert site.keys == WebhookKeys(theirs)
     assert site.turn() == KeyTurn(site.signing, "in use")
 

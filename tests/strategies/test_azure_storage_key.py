@@ -375,7 +375,7 @@ def test_a_key_that_somebody_regenerated_is_refused_before_the_other_is_touched(
 
 
 def test_a_current_that_names_no_key_is_refused(azure: AzureManagement, account: StorageAccount) -> None:
-    with pytest.raises(Invalid, match="nothing tells which key serves"):
+    with pytest.raises(Invalid, match="the key in use is unknown"):
         strategy(azure, account).preflight(SecretFields({"container": "models"}), None)
     assert strategy(azure, account).credential_id(SecretFields({"container": "models"})) == {}
 

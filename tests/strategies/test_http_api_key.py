@@ -301,7 +301,7 @@ def test_without_a_list_absent_is_believed(server: RestApi) -> None:
 
 @pytest.mark.parametrize("id", ["..", "."])
 def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, strategy: HttpApiKey, id: str) -> None:
-    with pytest.raises(Invalid, match="can't stand in the path"):
+    with pytest.raises(Invalid, match="can't be used in the path"):
         strategy.retire({"id": id}, 1)
     assert server.told == []
 
@@ -366,7 +366,7 @@ def test_no_key_is_made_where_the_limit_leaves_no_room(server: RestApi) -> None:
     server._new_key("ml/team", "made by a person")
     strategy.preflight(current, None)
     candidate = strategy.mint(current)
-    with pytest.raises(Invalid, match=r"there are 3 keys, and no more than 3 may be.*Delete one"):
+    with pytest.raises(Invalid, match=r"there are 3 keys, and no more than 3 may be.*Delete an unused one"):
         strategy.preflight(current, None)
     strategy.preflight(current, candidate)
 
@@ -400,7 +400,7 @@ def test_only_use_after_the_promotion_is_evidence(server: RestApi, by_list: bool
 
 def test_a_use_that_can_not_be_read_is_an_error_and_not_taken_for_none(server: RestApi) -> None:
     strategy = opened(server, list=listing(last_used="/name"))
-    with pytest.raises(Invalid, match="no time"):
+    with pytest.raises(Invalid, match="not a time"):
         strategy.in_use(strategy.credential_id(strategy.mint(None)), datetime.now(UTC))
 
 

@@ -231,7 +231,10 @@ def test_a_revocation_replaces_a_key_by_one_of_the_scope_for_emergencies_until_t
 
 @pytest.mark.parametrize(
     ("emergency", "why"),
-    [("{ scop: x }", "no constant is called scop"), ("{ account: other }", "account stands in other requests")],
+    [
+        ("{ scop: x }", "no constant is called scop"),
+        ("{ account: other }", "account is used in requests other"),
+    ],
 )
 def test_what_finds_a_key_again_does_not_change_in_an_emergency(tmp_path: Path, emergency: str, why: str) -> None:
     text = CATALOGUE.replace('in_emergency: { scope: "invoices:read" }', f"in_emergency: {emergency}")

@@ -295,7 +295,7 @@ def test_a_role_that_others_use_too_is_refused_before_anything_is_swept(
         lab.database.issue(role)
     assert len(ours.existing_ids()) == MOST
     lab.database.issue(role)
-    with pytest.raises(Invalid, match=r"101 leases.*role that nobody else"):
+    with pytest.raises(Invalid, match=r"101 leases.*role that is used for nothing else"):
         ours.existing_ids()
 
 

@@ -184,7 +184,7 @@ def too_much(site: Site, path: str) -> None:
     ("hindered", "kind", "said"),
     [
         (unreadable, "Denied", "no right to read it"),
-        (other_text, "Conflict", "it holds something else than its marks tell"),
+        (other_text, "Conflict", "its contents do not match its marks"),
         (one_text, "Invalid", "it is no JSON object"),
         (too_much, "Invalid", "aws-secrets-manager allows 65536 bytes, this has 80"),
     ],

@@ -51,7 +51,7 @@ def test_a_copy_that_is_ahead_stops_writing_everywhere_and_says_what_happened(si
     why = planned.items[0].why
     assert f"the hub is at version 2 of {path}" in why
     assert "version 5" in why
-    assert "restored from a backup, or the secret was removed and written anew" in why
+    assert "restored from a backup, or the secret was removed and written again" in why
     assert f"keyturn repair recover {path}" in why
     assert planned.trouble
     assert not planned.work

@@ -72,7 +72,7 @@ def test_a_manual_secret_that_somebody_writes_reaches_copy_and_consumers_within_
         began = time.monotonic()
         assert eventually(lambda: told(people, path, 1)() and told(people, bare, 1)(), 5)
         assert time.monotonic() - began < 5
-        assert eventually(lambda: f"{bare}: told web of version 1" in said)
+        assert eventually(lambda: f"{bare}: notified web of version 1" in said)
     assert people.store.read(path.replace("/", "-")).reveal()
     assert [one for one in said if one.startswith("error")] == []
     people.sync()
@@ -87,7 +87,7 @@ def test_a_consumer_that_is_down_is_told_in_one_line_and_tried_again(people: Aud
     with following(Polling(lambda: people.lab.hub, 0.1), people.open(sender=sender)) as said:
         people.write(path)
         assert eventually(lambda: people.told(path) == [1])
-        assert eventually(lambda: f"{path}: told app of version 1" in said)
+        assert eventually(lambda: f"{path}: notified app of version 1" in said)
     assert [line for line in said if line.startswith("error")] == [
         f"error: notify app: the connection failed ({path}: tried again in 1 s)"
     ]

@@ -217,7 +217,7 @@ def test_a_copy_that_nobody_can_read_is_told_by_the_hub_and_else_keeps_the_old_k
     turning.turn()
     held = turning.turn()
     assert (held.step, held.marked, held.done) == ("held open", 1, False)
-    assert held.left[0].startswith(f"one:{other}: mark one:{other}: nobody can read what it holds")
+    assert held.left[0].startswith(f"one:{other}: mark one:{other}: its contents can't be read")
     assert turning.turn().step == "held open"
     turning.stores["one"].purge(other)
     assert turning.turn().step == "retired"

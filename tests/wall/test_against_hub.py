@@ -99,7 +99,7 @@ def test_an_incident_that_no_entry_opens_is_named(rotated: Rotated) -> None:
 def test_a_version_that_no_entry_tells_of_is_named(rotated: Rotated) -> None:
     assert rotated.write(value="by hand") == 3
     assert f"version 3 of {rotated.path}" in rotated.problems()
-    assert "is in the hub, and no entry tells of it" in rotated.problems()
+    assert "is in the hub, and no entry records it" in rotated.problems()
 
 
 def test_what_is_written_at_this_moment_is_no_finding_yet(rotated: Rotated) -> None:

@@ -89,7 +89,7 @@ def test_a_denial_and_a_condition_hold_for_who_breaks_the_glass_too(site: Access
 
 def test_nobody_breaks_it_where_nobody_else_could_review_it(site: AccessSite) -> None:
     alone = replace(site, settings=ApprovalSettings(approvers={"ana": site.settings.approvers["ana"]}))
-    with pytest.raises(Denied, match="nobody could review it"):
+    with pytest.raises(Denied, match="no one could review it"):
         alone.break_glass()
 
 
@@ -153,7 +153,7 @@ def test_what_goes_on_still_or_was_approved_is_not_reviewed_and_nothing_is_no_fi
 ) -> None:
     bea = site.as_person("bea")
     going, asked = site.break_glass(), site.ask()
-    with pytest.raises(Invalid, match="goes on still"):
+    with pytest.raises(Invalid, match="is still active"):
         review_access(bea, going.id, "all is well")
     with pytest.raises(Invalid, match="approved in advance"):
         review_access(bea, asked.id, "all is well")

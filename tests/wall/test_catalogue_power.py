@@ -179,7 +179,7 @@ def test_a_name_that_leads_to_where_a_cloud_gives_out_credentials_is_sent_nothin
         keep_to(session, url)
         with pytest.raises(requests.RequestException) as refused:
             session.get(url, timeout=5)
-        assert "its name leads to where a cloud gives out" in str(objection(refused.value))
+        assert "its name resolves to where a cloud gives out" in str(objection(refused.value))
         connection, _ = server.accept()
         with closing(connection):
             connection.settimeout(5)
@@ -388,7 +388,7 @@ def test_a_file_of_this_process_is_neither_sent_nor_written_over(name: str, tmp_
     env, catalogue = {name: str(login), VARIABLE: str(policy)}, make(tmp_path / "catalogue")
     for file in (login, tmp_path / "link", tmp_path / "login" / ".." / "link", f"${{{name}}}"):
         found = problems(catalogue, SENT.format(file=file), env)
-        assert any("a file of Keyturn's own" in flaw or "may not be named here" in flaw for flaw in found)
+        assert any("one of Keyturn's own files" in flaw or "may not be named here" in flaw for flaw in found)
     (flaw,) = problems(catalogue, WRITTEN.format(directory=login.parent), env)
     assert "it is one of Keyturn's own files, or next to one" in flaw
 
@@ -453,7 +453,7 @@ def test_no_copy_is_written_to_a_directory_of_this_process_s_own_path(
     policy = operators_file(tmp_path, directories=[str(tmp_path)])
     env = {VARIABLE: str(policy), "PATH": f"/usr/bin:{place}" if variable == "PATH" else ""}
     (flaw,) = problems(make(tmp_path / "catalogue"), WRITTEN.format(directory=place), env)
-    assert "programs are loaded from there" in flaw or "a file of Keyturn's own" in flaw
+    assert "programs are loaded from there" in flaw or "one of Keyturn's own files" in flaw
 
 
 def test_a_copy_is_written_below_a_directory_of_the_operators_alone(tmp_path: Path) -> None:

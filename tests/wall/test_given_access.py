@@ -81,7 +81,7 @@ def test_a_wrapping_that_another_has_opened_is_an_alarm_and_ends_at_once_though_
     assert eventually(lambda: not lives(site, account))
     assert any(grant.request in note for _, note in recorded(workspace, ALARM))
     assert any(grant.request in each.body for each in told)
-    with pytest.raises(Denied, match="it has ended: somebody has opened it"):
+    with pytest.raises(Denied, match="it has ended: it was opened"):
         site.open(grant.request)
 
 
@@ -102,7 +102,7 @@ def test_a_thief_who_comes_between_two_calls_is_seen(site: GivenSite) -> None:
     between: Any = Replaced(workspace.hub, grants=lambda: port)
     with pytest.raises(Rewritten, match="a moment before you"):
         open_access(replace(workspace, hub=between), grant.request)
-    assert site.sweep().ended[grant.place].startswith("whoever was given it says")
+    assert site.sweep().ended[grant.place].startswith("the requester reports")
 
 
 def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: GivenSite) -> None:

@@ -132,7 +132,7 @@ def test_a_request_in_anothers_folder_is_nobodys(site: AccessSite) -> None:
     place = f"grants/{site.people['dora'].entity}/{name}"
     site.lab.keep(place, {"request": json.dumps(asdict(replace(request, id=name)))})
     workspace = site.as_person("cleo")
-    with pytest.raises(Invalid, match="no request of whoever's folder"):
+    with pytest.raises(Invalid, match="not a request of its folder's owner"):
         requests.find_request(workspace, name)
     listed, malformed = requests.list_requests(workspace)
     assert request.id in {each.id for each in listed}

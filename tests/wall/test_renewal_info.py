@@ -84,7 +84,7 @@ def test_what_is_no_sound_answer_is_refused_and_named(server: AcmeServer) -> Non
     server.window = {"start": "soon"}
     assert isinstance(refusal(), Unavailable)
     server.entries = {"renewalInfo": "http://127.0.0.1:1/renewal-info"}
-    assert "lies with another server" in str(refusal())
+    assert "is at another server" in str(refusal())
     server.entries = {}
     assert "has no renewalInfo" in str(refusal())
     server.status = 302

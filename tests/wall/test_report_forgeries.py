@@ -130,7 +130,7 @@ def no_checkpoint(document: Document) -> None:
 
 
 FORGERIES: dict[str, tuple[Callable[[Document], None], str]] = {
-    "an age": (younger, "the report is not the one that the ledger's entry 74 tells of"),
+    "an age": (younger, "the report is not the one that the ledger's entry 74 names"),
     "an entry": (other_time, "the row 'entry:5' is not proven"),
     "no proof": (without_proof, "the row 'entry:5' is not proven"),
     "another number": (another_number, "the row 'entry:6' is not proven"),
@@ -139,7 +139,7 @@ FORGERIES: dict[str, tuple[Callable[[Document], None], str]] = {
     "no checkpoint": (no_checkpoint, "it cites entries of the ledger, and no checkpoint"),
     "a verdict": (
         lambda document: document["controls"][2].update(verdict="pass"),
-        "the report is not the one that the ledger's entry 74 tells of",
+        "the report is not the one that the ledger's entry 74 names",
     ),
 }
 
@@ -174,7 +174,7 @@ def test_a_report_of_another_ledger_is_not_believed(desk: Desk) -> None:
 def test_an_entry_of_another_report_vouches_for_nothing(desk: Desk) -> None:
     other = desk.built.report("pci")
     result = desk.verify(desk.write("json", other), "--entry", str(desk.entry()), code=1)
-    assert "the report is not the one that the ledger's entry 74 tells of" in result.output
+    assert "the report is not the one that the ledger's entry 74 names" in result.output
     proof = desk.directory / "promote.json"
     proof.write_text(prove_entry(desk.built.ledger, 5).to_json())
     result = desk.verify(desk.write("json", desk.document), "--entry", str(proof), code=1)

@@ -201,7 +201,7 @@ def test_what_clients_are_told_counts_at_a_push_and_after_a_revocation() -> None
     ended = strategy_of(TwoFaced(revoked=False, published=Publication(revoked=True, by=OCSP)))
     assert ended.revocation(fields) == "the certificate 0a:0b, by OCSP,"
     still_good = strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=OCSP)))
-    with pytest.raises(Unavailable, match="still tells clients by OCSP that it is good"):
+    with pytest.raises(Unavailable, match="still reports to clients by OCSP that it is good"):
         still_good.retire(retired, 5)
     assert still_good.accepts(fields)
     listed = strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=REVOCATION_LIST)))

@@ -33,7 +33,7 @@ def test_an_address_in_a_block_is_refused_before_anybody_is_asked(hub: Lab) -> N
 
 def test_a_store_of_no_catalogue_is_refused(hub: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KEYTURN_CATALOGUE", raising=False)
-    with pytest.raises(Invalid, match="only a catalogue tells what it is"):
+    with pytest.raises(Invalid, match="only a catalogue says what it is"):
         KeyturnSecret(path="ml-training/database", source="elsewhere").get()
 
 

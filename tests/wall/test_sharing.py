@@ -350,7 +350,7 @@ def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair:
         assert [PATH in announcement.subject for announcement in page.heard] == [True]
         assert "was notified" in events[-1][1]
     else:
-        assert "tell it by hand" in " ".join(status.secrets[0].remains)
+        assert "notify it by hand" in " ".join(status.secrets[0].remains)
 
 
 def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,9 +62,7 @@ PolicyOption = Annotated[
 ]
 BreakGlassOption = Annotated[
     bool,
-    typer.Option(
-        "--break-glass", help="Skip approvals and open at once. People are notified, and another person must review it."
-    ),
+    typer.Option("--break-glass", help="Skip approvals. People are notified, and another person must review it."),
 ]
 FindingOption = Annotated[str, typer.Option("--finding", metavar="TEXT", help="What you have seen: you sign it, too.")]
 BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why, for who has asked.")]
@@ -315,10 +313,7 @@ def insist_on_fields(request: str, wanted: Iterable[str], values: Mapping[str, A
     """Raises Invalid if a wanted field was not given: the program would start with an empty password."""
     if absent := [name for name in wanted if name not in values]:
         problem = f"no field {', '.join(absent)} was given; there are {', '.join(values)}"
-        hint = (
-            "It opens once, and was opened now: `keyturn access end "
-            f"{request}`, and request it again with these in --env"
-        )
+        hint = f"It opens only once: run `keyturn access end {request}`, and request it again with these in --env"
         raise Invalid("open", request, problem, hint)
 
 

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
     from keyturn.catalogue.files.load import Unresolved
 
-UNANSWERED: Final = (
-    "have no health endpoint, so a delivered notice counts, and they have the grace to read the new value"
-)
+UNANSWERED: Final = "have no health endpoint: a delivered notice counts, and they read the new value within the grace"
 """The message about consumers that give no acknowledgement."""
 
 commands = typer.Typer(help="Check the catalogue, sign it, or print its schema.", no_args_is_help=True)

@@ -8,8 +8,6 @@ from keyturn.cli.output import note
 from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import WorkspaceNames
 
-KEEPER: Final = "keeper"
-
 ANSWERS: Final = 3.0
 """Seconds to wait for a Prefect server's answer."""
 
@@ -29,7 +27,7 @@ def wake_keeper(workspace: str) -> None:
     from keyturn.cli.running.watch import StillRuns, run_deployment
 
     try:
-        run_deployment(KEEPER, {}, 0, WorkspaceNames(workspace), answered_within=ANSWERS)
+        run_deployment("keeper", {}, 0, WorkspaceNames(workspace), answered_within=ANSWERS)
     except StillRuns:
         note("the keeper was asked to look at once")
     except KeyturnError as error:

@@ -43,8 +43,7 @@ ActionOption = Annotated[
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded in both ledgers.")]
 FromOption = Annotated[
-    str | None,
-    typer.Option("--from", metavar="ADDRESS", help="Where the old ledger is: its last entry records the move."),
+    str | None, typer.Option("--from", metavar="ADDRESS", help="The old ledger; its last entry records the move.")
 ]
 LostOption = Annotated[bool, typer.Option("--lost", help="The old one is gone and can't record the move.")]
 LastOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many, the newest.")]

@@ -32,9 +32,7 @@ LedgersOption = Annotated[
 ]
 PublicOption = Annotated[
     Path | None,
-    typer.Option(
-        "--public-key-file", metavar="FILE", help="Where its public key is written; by default next to its own key."
-    ),
+    typer.Option("--public-key-file", metavar="FILE", help="The file for its public key; by default next to its key."),
 ]
 HostOption = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")]
 PortOption = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The port.")]

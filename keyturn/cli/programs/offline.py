@@ -36,10 +36,7 @@ RestrictedOption = Annotated[
     typer.Option(
         "--restricted",
         metavar="PATTERN",
-        help=(
-            "Give none of these while no source answers, and never write them "
-            "down; in addition to what the catalogue says."
-        ),
+        help="Never store these, nor serve them while no source answers; in addition to what the catalogue says.",
     ),
 ]
 
@@ -64,10 +61,7 @@ def open_offline(
 
     envelope = open_envelope(key)
     if not (catalogue or restricted):
-        note(
-            "neither --catalogue nor --restricted says what must not be "
-            f"stored in {directory}: it gets all that is read"
-        )
+        note(f"all that is read is stored in {directory}: neither --catalogue nor --restricted excludes anything")
     if key.startswith("transit:") and "@" not in key:
         note(f"while that hub is away, nothing opens {directory}: write {key}@ADDRESS of another hub")
     return OfflineCache(directory, lambda: envelope, host=host)

@@ -38,9 +38,7 @@ SourceOption = Annotated[
 WaitOption = Annotated[
     str, typer.Option("--wait", metavar="DURATION", help="Wait so long for sources that don't answer, such as 5m.")
 ]
-ModeOption = Annotated[
-    str, typer.Option("--mode", metavar="MODE", help="The files' mode; other users may not read them.")
-]
+ModeOption = Annotated[str, typer.Option("--mode", metavar="MODE", help="The files' mode; not readable by others.")]
 DiskOption = Annotated[bool, typer.Option("--allow-disk", help="Allow files on a disk, where they may be left behind.")]
 
 CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]

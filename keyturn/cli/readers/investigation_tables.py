@@ -51,17 +51,14 @@ def nothing(answer: Investigation) -> Iterator[str]:
     if coverage.covers(answer.period):
         yield f"the logs of that time have no access to, by or from {what}"
     else:
-        yield (
-            f"nothing of {what} was found, and not everything of that time is "
-            "known: this does not prove that there was none"
-        )
+        yield f"nothing of {what} was found, but the logs of that time have gaps: there may have been some"
     if answer.like:
         yield f"there is: {', '.join(map(visible, answer.like))}"
 
 
 def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
     moments = dict.fromkeys((when(entry.first), when(entry.last)))
-    who = [visible(entry.principal) or "not notified", f"from {visible(entry.source) or 'unknown address'}"]
+    who = [visible(entry.principal) or "unknown", f"from {visible(entry.source) or 'unknown address'}"]
     who += [f"by {visible(entry.agent)}"] if entry.agent else []
     return "\n".join(moments), "\n".join(who), "\n".join(what_happened(entry)), f"{entry.count:,}"
 

@@ -30,9 +30,7 @@ Examples:
 
 CLOCKS_APART: Final = timedelta(minutes=10)
 """The largest difference of clocks. A clock that is years off would make an epoch number that stays wrong."""
-UNTOLD: Final = (
-    "one was made from the other's snapshot, and this login may not wrap anything, which is needed to tell them apart"
-)
+UNTOLD: Final = "one was made from the other's snapshot, and this login may not wrap, which would tell them apart"
 
 commands = typer.Typer(help="Two hubs, of which one is written at a time.", no_args_is_help=True)
 

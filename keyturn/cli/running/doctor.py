@@ -17,7 +17,6 @@ from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 from keyturn.project import project_module
 
 if TYPE_CHECKING:
-    from keyturn.catalogue import Catalogue
     from keyturn.doctor.results import CheckResult, Diagnosis
     from keyturn.rotation.state.context import Workspace
 
@@ -29,10 +28,6 @@ RoleOption = Annotated[
         help="Whose work it is to do: worker, revoker, notary, monitor, granter, backup or consumer:NAME.",
     ),
 ]
-GRANTER = "granter"
-"""The queue of access grants, which needs no worker without access policies."""
-BACKUP = "backup"
-"""The queue of backups, which needs no worker if the operator's file declares none."""
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
 
 
@@ -62,13 +57,8 @@ def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagn
     diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
     if role != "worker":
         return diagnosis
-    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded_queues(workspace.catalogue))
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), workspace.catalogue.unneeded_queues)
     return replace(diagnosis, results=(*diagnosis.results, *registered))
-
-
-def unneeded_queues(catalogue: "Catalogue") -> frozenset[str]:
-    needed = {GRANTER: catalogue.access_policies, BACKUP: catalogue.policy.backups}
-    return frozenset(queue for queue, declared in needed.items() if not declared)
 
 
 def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":

@@ -51,17 +51,8 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 def unchecked_board(catalogue: "Catalogue", error: KeyturnError) -> Dashboard:
     """The page without a hub: every declared secret, as not checked."""
     secrets = [
-        SecretLine(
-            path,
-            secret.owner,
-            str(secret.classification),
-            secret.rotation.strategy,
-            Level.UNKNOWN,
-            ["not checked"],
-            copies_summary="not checked" if secret.destinations else "",
-            copies=sorted({each.store for each in secret.destinations}),
-        )
-        for path, secret in sorted(catalogue.secrets.items())
+        SecretLine(path, each.owner, str(each.classification), each.rotation.strategy, Level.UNKNOWN, ["not checked"])
+        for path, each in sorted(catalogue.secrets.items())
     ]
     return Dashboard(datetime.now(UTC), os.environ.get("VAULT_ADDR", ""), catalogue.id, secrets, unseen=[error.text])
 
@@ -103,13 +94,10 @@ class Drawing:
         )
 
     @cached_property
-    def names(self) -> WorkspaceNames:
-        return WorkspaceNames.from_environment(os.environ)
-
-    @cached_property
     def pages(self) -> str:
-        """The address of Prefect's UI; empty without one."""
-        return settings.ui_url.rstrip("/") if (settings := read_settings(os.environ, Path.cwd())) else ""
+        """The address of artifacts in Prefect's UI; empty without one."""
+        settings = read_settings(os.environ, Path.cwd())
+        return f"{settings.ui_url.rstrip('/')}/artifacts/key/" if settings and settings.ui_url else ""
 
     def _secret(self, status: "SecretStatus") -> SecretLine:
         from keyturn.rotation.copies.push import CopyState
@@ -130,7 +118,7 @@ class Drawing:
             [" ".join(hearing.lines()) for hearing in status.consumers],
             _share([copy.state == CopyState.IN_STEP for copy in status.copies], "in sync"),
             _share([hearing.answer is Answer.TOLD for hearing in status.consumers], "notified"),
-            f"{self.pages}/artifacts/key/{self.names.secret_artifact(status.path)}" if self.pages else "",
+            self.pages and self.pages + WorkspaceNames.from_environment(os.environ).secret_artifact(status.path),
         )
 
     def _health(self) -> Iterator[OtherLine]:

@@ -1,5 +1,6 @@
 """Moments in options: ``2026-11-03``, ``2026-11-03T14:00+01:00``, or ``36h`` for 36 hours ago."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -16,10 +17,8 @@ ToOption = Annotated[str, typer.Option("--to", metavar="TIME", help="Until then,
 
 def parse_moment(text: str, option: str, now: datetime, *, end: bool = False) -> datetime:
     """Parse a moment, in UTC unless it has a zone. A day means its beginning or ``end``. Raises Invalid."""
-    try:
+    with suppress(ValueError):
         return now - durations.parse(text)
-    except ValueError:
-        pass
     try:
         moment = datetime.fromisoformat(text)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -60,9 +60,7 @@ def what_it_does(path: str, rotation: "Rotation") -> str:
     from keyturn.core.record import Stage
 
     if rotation.stage is Stage.REVERTED:
-        return (
-            f"{path}: the value from before is in force already; consumers that have not acknowledged it are notified"
-        )
+        return f"{path}: the previous value is in force already; consumers that have not acknowledged it are notified"
     if rotation.stage is Stage.REVERTING:
         return f"{path}: an earlier run died while it put the value from before in force; that is finished"
     acknowledged = f"; {', '.join(rotation.acknowledged)} acknowledged it" if rotation.acknowledged else ""

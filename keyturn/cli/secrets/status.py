@@ -236,7 +236,7 @@ def login_lines(check: LoginCheck | None) -> list[str]:
         return ["DOES NOT LOG IN", f"since {when(check.since)}"]
     if check.result is Login.UNTRIED:
         return ["login can't be tried", f"since {when(check.since)}"]
-    verdict = "logs in" if check.result is Login.ACCEPTED else "not tested"
+    verdict = "logs in" if check.result is Login.ACCEPTED else "no login to test"
     return [verdict, f"last tried {when(check.tried_at)}"]
 
 

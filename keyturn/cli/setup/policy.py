@@ -32,9 +32,7 @@ AlsoOption = Annotated[
 ]
 LeasePrefixOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--lease-prefix", metavar="PREFIX", help="Leases that an incident may end in addition to the catalogue's."
-    ),
+    typer.Option("--lease-prefix", metavar="PREFIX", help="More leases that an incident may end."),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from keyturn.cli.environment import load_catalogue, stack_in_use
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note, write_table, write_text
-from keyturn.cli.running.doctor import in_prefect, rows, unneeded_queues
+from keyturn.cli.running.doctor import in_prefect, rows
 from keyturn.cli.setup.prefect_server import insist_on_prefect
 from keyturn.cli.setup.registration import register_project
 from keyturn.cli.setup.target import ApplyOption
@@ -44,7 +44,7 @@ def setup_prefect(
     if apply:
         register_project(catalogue, failure_url, workspace)
     note(f"looking at Prefect at {api}")
-    checks = in_prefect(names, api, unneeded_queues(declared))
+    checks = in_prefect(names, api, declared.unneeded_queues)
     results = [each for each in checks if each.grade != "ok"]
     if results:
         write_table(("", "what", "how it is, and what to do"), rows(results))
@@ -55,7 +55,7 @@ def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
     yield "start each worker with the login files of its role:"
     roles = approles(declared)
     for queue, login in WORKERS.items():
-        if queue in unneeded_queues(declared):
+        if queue in declared.unneeded_queues:
             continue
         role = roles.get(login, f"{names.own}-{login}")
         yield (

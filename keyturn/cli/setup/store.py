@@ -26,8 +26,7 @@ NEXT: Final = {
     "aws-parameter-store": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
     "allows that role to ask what it may do (iam:SimulatePrincipalPolicy on itself):"
     " aws iam create-policy --policy-name NAME --policy-document file://FILE",
-    "azure-key-vault": "a person who may assign roles in the resource group makes "
-    "the role definitions and assigns them:"
+    "azure-key-vault": "a person who may assign roles in the resource group makes and assigns the role definitions:"
     " az role definition create --role-definition FILE",
     "gcp-secret-manager": "an IAM administrator of the project makes the roles and binds them under the conditions:"
     " gcloud iam roles create NAME --project PROJECT --file FILE",

@@ -66,10 +66,7 @@ def read_part(workspace: Workspace, part: int, state: State) -> dict[str, Heard]
             raise Invalid("tell", "consumers", problem, hint)
         return {path: Heard.from_data(heard) for path, heard in json.loads(state.data["heard"]).items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        problem = (
-            f"{place}, which records who was notified of which version, can't "
-            "be read: something other than Keyturn wrote there"
-        )
+        problem = f"the record of notices {place} can't be read: something other than Keyturn wrote there"
         hint = f"Remove it (`vault kv metadata delete {place}`): changes since the last full sync are notified again"
         raise Invalid("tell", "consumers", problem, hint) from None
 

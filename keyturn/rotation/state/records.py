@@ -55,11 +55,7 @@ def read_record(workspace: HasHub, path: str, state: State) -> Record:
         problem = f"its record is of format {newer.format}, and this Keyturn knows {FORMAT} at most"
         raise Invalid("read", path, problem, "Let the newest Keyturn that works here do it") from None
     except (ValueError, TypeError, KeyError) as error:
-        why = (
-            f"{error}, so a clock was wrong or something other than Keyturn wrote there"
-            if isinstance(error, OutOfReach)
-            else ELSE
-        )
+        why = f"{error}, so a clock was wrong, or {ELSE}" if isinstance(error, OutOfReach) else ELSE
         problem = f"its record {place} can't be read: {why}"
         hint = "Put back what was there from a snapshot of the hub"
         lost = "the next rotation begins a new one; whatever it held open is forgotten, and the old credential stays"

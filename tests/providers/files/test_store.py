@@ -292,7 +292,7 @@ class TestFiles(MergingCases, FilesContract):
         found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (None, False)
-        with pytest.raises(Invalid, match="no regular file"):
+        with pytest.raises(Invalid, match="not a regular file"):
             store.read(remote)
         assert [copy.name for copy in store.list_all()] == ["other"]
         value = fresh_value()
@@ -320,11 +320,11 @@ class TestFiles(MergingCases, FilesContract):
         value = fresh_value()
         (directory / remote).mkdir(mode=0o700, parents=True)
         for act in (lambda: put(store, remote, value), lambda: store.read(remote), lambda: store.delete(remote)):
-            with pytest.raises(Invalid, match="no regular file") as caught:
+            with pytest.raises(Invalid, match="not a regular file") as caught:
                 act()
             assert_silent(caught.value, value, store, remote)
         os.mkfifo(directory / "pipe")
-        with pytest.raises(Invalid, match="no regular file"):
+        with pytest.raises(Invalid, match="not a regular file"):
             store.read("pipe")
         assert [path.name for path in directory.iterdir() if path.name.startswith(".")] == []
 

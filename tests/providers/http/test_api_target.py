@@ -121,7 +121,7 @@ def test_nothing_of_the_environment_is_used_and_no_cookie_comes_back(
 @pytest.mark.parametrize("value", ["", ".", ".."])
 def test_a_value_can_not_lead_to_another_path(server: RestApi, api: HttpApi, value: str) -> None:
     """Or else the request that should delete one key would delete all of them."""
-    with pytest.raises(Invalid, match="can't stand in the path"):
+    with pytest.raises(Invalid, match="can't be used in the path"):
         api.call(Request("DELETE", "/accounts/a/keys/{{id}}"), SecretFields({"id": value}), "delete")
     assert server.told == []
 

@@ -96,7 +96,7 @@ def test_a_file_that_another_process_keeps_locked_is_given_up_after_a_while(file
         ledger.append([entry()])
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert "others have kept it locked for too long. See which process holds it" in refused(file)
+            assert "others have kept it locked for too long. Find the process that holds it" in refused(file)
         ledger.append([entry()])
         assert ledger.size() == 2
 
