@@ -32,7 +32,7 @@ import psycopg2
 from benchmarks.processes import end_in_order
 from keyturn.catalogue import load_catalogue
 from keyturn.core.ports.hub import ROTATED_AT, TOKEN
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.decide import sight

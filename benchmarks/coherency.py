@@ -275,7 +275,7 @@ def rotations(site: Site) -> Timed:
     """Rotate this often, ending the old credential at once each time; when each notice was sent and acknowledged."""
     from keyturn.catalogue import load_catalogue
     from keyturn.core.overrides import Waive
-    from keyturn.core.schedule.policy import Trigger
+    from keyturn.core.schedule.due import Trigger
     from keyturn.rotation.retire import retire
     from keyturn.rotation.run import rotate
     from keyturn.wiring.registry import open_workspace

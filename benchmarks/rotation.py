@@ -162,7 +162,7 @@ def plain(servers: Servers) -> tuple[Callable[[], None], Callable[[], None]]:
     """
     from keyturn.catalogue import load_catalogue
     from keyturn.core.overrides import Waive
-    from keyturn.core.schedule.policy import Trigger
+    from keyturn.core.schedule.due import Trigger
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.rotation.retire import retire
     from keyturn.rotation.run import rotate
@@ -222,7 +222,7 @@ def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[fl
 async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]) -> list[float]:
     """The flow `rotate-secret` in this process, against its own Prefect server."""
     from flows.rotate import rotate_secret
-    from keyturn.core.schedule.policy import Trigger
+    from keyturn.core.schedule.due import Trigger
     from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
     settings = hub_settings(servers)

@@ -21,7 +21,7 @@ from benchmarks.clouds import Clouds, fields_of
 from benchmarks.in_step import Copies
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.ports.hub import ROTATED_AT, TOKEN
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.parameter_store import OURS, parameter_description
 from keyturn.providers.vault.hub import VaultHub

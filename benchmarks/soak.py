@@ -32,13 +32,13 @@ from benchmarks.processes import end_in_order, memory
 from keyturn.core.errors import TransientError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import HubSecret
-from keyturn.core.record import HISTORY_KEPT
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import HISTORY_KEPT
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from local.emulators.aws import LocalAws
 from local.openbao import OpenBao
 from local.postgres import PostgreSQL

@@ -46,7 +46,7 @@ from flows.keep_ledger import BEHIND, UNWITNESSED
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Conflict, Invalid, Unavailable
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.workspaces import LEDGER, SECRET, WorkspaceNames
 from keyturn.project import FLOWS
 from keyturn.project.worker.worker import TYPE, KeyturnWorker

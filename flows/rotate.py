@@ -9,7 +9,7 @@ from typing import Annotated
 from flows.support.common import flow, well, workspace
 from flows.support.pictures import draw
 from flows.support.report import rotation_table
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.project.runs.form import form
 from keyturn.project.runs.result import leave_result
 from keyturn.rotation import protocol

@@ -27,7 +27,7 @@ from flows.support.pictures import draw, list_all
 from flows.support.progress import Progress
 from flows.support.report import outcome_row, table
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.workspaces import SECRET
 from keyturn.rotation.copies import restarts
 from keyturn.rotation.decide import Sighting

@@ -12,8 +12,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 from keyturn.core.errors import TransientError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.conductor import Conductor, Step, Verb
-from keyturn.core.record import Rotation
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Rotation
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation import decide as deciding
 from keyturn.rotation import renewal_info, run
 from keyturn.rotation import strategy_verbs as verbs
@@ -28,7 +28,7 @@ from keyturn.rotation.retire import in_grace
 from keyturn.rotation.rollout import Acknowledgement
 from keyturn.rotation.state.context import side_by_side
 from keyturn.rotation.state.quiet_period import list_secrets, listed_records
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.rotation.strategy_verbs import Work
 from tasks import story
 from tasks.conduct import conduct, insist_on_all

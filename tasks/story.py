@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keyturn.core.ports.conductor import Verb
-from keyturn.core.record import Rotation
+from keyturn.core.rotation_record import Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import strategy_verbs as verbs
 from keyturn.rotation.copies.push import CopyState, Pushed

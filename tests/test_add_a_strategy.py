@@ -13,7 +13,7 @@ from docs.examples.test_token_files import TestTokenFiles, lets_in
 from docs.examples.token_files import TokenFiles
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.strategies import Change
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire

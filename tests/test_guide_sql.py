@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from keyturn.core.errors import Unprivileged
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire

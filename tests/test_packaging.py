@@ -62,7 +62,7 @@ ALONE = (
     "keyturn",
     "keyturn.catalogue",
     "keyturn.client.webhooks.receiver",
-    "keyturn.core.schedule.policy",
+    "keyturn.core.schedule.due",
     "keyturn.wiring.registry",
     "keyturn.providers.vault.hub",
     "keyturn.providers.http.webhook",

@@ -9,8 +9,8 @@ from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.plan import Action, Plan
 from keyturn.core.ports.hub import EXPIRES_AT
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger, alarm, due_at
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger, alarm, due_at
 from keyturn.core.text.suggest import advice
 from keyturn.evidence import accesses
 from keyturn.evidence.facts import (

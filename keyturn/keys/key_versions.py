@@ -13,7 +13,7 @@ from keyturn.core.ports.managed_keys import Generations, KeepsGenerations
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 REWRAP: Final = "rewrap"
 RAISE: Final = "end generations of key"

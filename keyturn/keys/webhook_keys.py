@@ -17,7 +17,7 @@ from keyturn.core.webhook_keys import WebhookKeys, generate_webhook_key, with_ne
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.notice_store import load_heard
-from keyturn.rotation.state.records import load_record, promoted_last
+from keyturn.rotation.state.record_store import load_record, promoted_last
 
 LEAST_GRACE: Final = timedelta(minutes=5)
 """Minimum time for both keys to sign, longer than all attempts of a notice."""

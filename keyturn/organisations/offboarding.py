@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.ports.ledger import Outcome
-from keyturn.core.record import Record
 from keyturn.core.rights.rights import HubPlaces
+from keyturn.core.rotation_record import Record
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
@@ -31,7 +31,7 @@ from keyturn.rights.hub_apply import HubPort
 from keyturn.rights.hub_record import read_record
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import entry, note_down, record_action
-from keyturn.rotation.state.records import update_record
+from keyturn.rotation.state.record_store import update_record
 
 T = TypeVar("T")
 

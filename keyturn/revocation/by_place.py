@@ -7,14 +7,14 @@ from typing import Final
 
 from keyturn.core.errors import Invalid, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.ports.strategies import RevokeResult, Strategy
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.findings.leaked_versions import last_leaked
 from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.lock import HeldRecord, insist_unchanged
 from keyturn.revocation.sight import read_versions
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 NOTHING: Final = SecretFields({})
 MOST: Final = 1000

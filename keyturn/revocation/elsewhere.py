@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from keyturn.core.record import Rotation
+from keyturn.core.rotation_record import Rotation
 from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.copies.store_status import left_stores
 from keyturn.rotation.declared import contradicting_stores, describe_contradiction, last_rotation
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_whatever
+from keyturn.rotation.state.record_store import load_whatever
 
 OTHER_CATALOGUE: Final = (
     "Go on from the catalogue that the secret was rotated with (`keyturn revoke --resume`). Where this one is right, "

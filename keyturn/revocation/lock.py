@@ -8,13 +8,13 @@ from typing import Final, TypeVar
 
 from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, Locked, Superseded
-from keyturn.core.record import IN_FORCE, INCIDENT_NOTE, Record, Rotation, Stage
+from keyturn.core.rotation_record import IN_FORCE, INCIDENT_NOTE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incidents.incident import Incident, SecretProgress
 from keyturn.rotation.preconditions import describe_move
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import current_entry
-from keyturn.rotation.state.records import load_record, load_whatever, rewrite, update_record, without_lost
+from keyturn.rotation.state.record_store import load_record, load_whatever, rewrite, update_record, without_lost
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.secret_fields import ROTATED_AT, secret_fields
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.strategies.manual import ManualSettings
 
 

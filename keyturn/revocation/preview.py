@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.ports.hub import HubSecret
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.revocation.by_place import Ended
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.other_fields import kept_names
@@ -25,7 +25,7 @@ from keyturn.rotation.declared import (
 from keyturn.rotation.secret_fields import secret_fields
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.naming import names_of
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.strategies.manual import ManualSettings
 
 AT_ONCE: Final = 16

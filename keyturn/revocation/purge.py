@@ -29,7 +29,7 @@ from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.copies.previous_version import with_previous
 from keyturn.rotation.repair.record_upkeep import remove_leftovers_of
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_record, rewrite
+from keyturn.rotation.state.record_store import load_record, rewrite
 
 
 def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:

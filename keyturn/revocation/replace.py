@@ -9,8 +9,8 @@ from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Key
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.notifications.notice_state import Heard, made_at
 from keyturn.core.notifications.notices import SECRET_REVOKED
-from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
-from keyturn.core.schedule.policy import Reason
+from keyturn.core.rotation_record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.schedule.due import Reason
 from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
 from keyturn.revocation.findings.leaked_versions import holds_leaked, last_leaked
 from keyturn.revocation.incidents.incident import Incident, Mode, Result, SecretProgress, Step
@@ -27,7 +27,7 @@ from keyturn.rotation.state.agreements import partners_with
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.notice_store import change_part, part_of
-from keyturn.rotation.state.records import load_record, rewrite
+from keyturn.rotation.state.record_store import load_record, rewrite
 from keyturn.strategies.manual import ManualSettings
 
 ORGANISATION: Final = "organisation "

@@ -8,8 +8,8 @@ from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, Superseded, TransientError
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.strategies import RemovesOrphans, RevokeResult, Strategy
-from keyturn.core.record import INCIDENT_NOTE, Record
 from keyturn.core.rights.capabilities import capability
+from keyturn.core.rotation_record import INCIDENT_NOTE, Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
 from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
@@ -32,7 +32,7 @@ from keyturn.revocation.sight import EVERY, Sight, hub_set_back, read_versions, 
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.repair.recoverable_values import Value
 from keyturn.rotation.repair.recoverable_values import held_value as held_by
-from keyturn.rotation.state import records
+from keyturn.rotation.state import record_store
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 from keyturn.strategies.accounts import username
@@ -248,7 +248,7 @@ def end_late(workspace: Workspace, version: HubSecret) -> bool:
     An account that CURRENT also uses is skipped.
     """
     path, strategy = version.path, workspace.open_strategy(version.path)
-    record, current = records.load_record(workspace, path), workspace.hub.read(path)
+    record, current = record_store.load_record(workspace, path), workspace.hub.read(path)
     fresh = credential_name(strategy, current.fields) if current and current.version != version.version else ()
     if credential_name(strategy, version.fields) in ((), fresh):
         return False

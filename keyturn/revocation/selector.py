@@ -19,7 +19,7 @@ from keyturn.revocation.left_out import missed_by, unseen_secrets
 from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
 from keyturn.rotation.copies.push import text_of
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 LEAST_DIGITS: Final = 8

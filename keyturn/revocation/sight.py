@@ -9,7 +9,7 @@ from typing import Final
 from keyturn.core.errors import TerminalError
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.ports.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
-from keyturn.core.record import INCIDENT_NOTE, Record, Rotation, Stage
+from keyturn.core.rotation_record import INCIDENT_NOTE, Record, Rotation, Stage
 from keyturn.revocation.incidents.incident import LeakedVersion, Unseen
 from keyturn.revocation.lock import cut_token
 from keyturn.rotation.copies.lineage_check import ledger_versions, lost_by_hub

@@ -8,7 +8,7 @@ from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import is_noted, under_every_key, vouches
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported
-from keyturn.core.record import INCIDENT_NOTE, Rotation
+from keyturn.core.rotation_record import INCIDENT_NOTE, Rotation
 from keyturn.pages.words import ranges
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.elsewhere import prove_stores
@@ -34,7 +34,7 @@ from keyturn.revocation.sight import Sight, is_finished_cut, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.copies.previous_version import with_previous
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_whatever
+from keyturn.rotation.state.record_store import load_whatever
 
 
 def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:

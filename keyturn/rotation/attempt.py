@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import TerminalError
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.strategies import Change
-from keyturn.core.record import Record, Rotation
+from keyturn.core.rotation_record import Record, Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.state.context import Workspace
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from keyturn.core.errors import Invalid, KeyturnError, Superseded
 from keyturn.core.ports.hub import StatePort
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.core.sensitive import SecretFields, StoredFields
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
 from keyturn.core.ports.hub import EXPIRES_AT, RENEW_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
-from keyturn.core.record import Record, Stage
-from keyturn.core.schedule.policy import Facts, Freeze, Reason, Trigger, alarm, due, outlook
+from keyturn.core.rotation_record import Record, Stage
+from keyturn.core.schedule.due import Facts, Freeze, Reason, Trigger, alarm, due, outlook
 from keyturn.core.schedule.windows import told
 from keyturn.rotation.copies.lineage_check import ledger_versions, lost_end
 from keyturn.rotation.grace import pause_after
@@ -19,7 +19,7 @@ from keyturn.rotation.repair.suspect_versions import doubt
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.quiet_period import Listing
-from keyturn.rotation.state.records import load_record, promoted_last
+from keyturn.rotation.state.record_store import load_record, promoted_last
 
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.hub import HubSecret
-from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.rotation_record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.secret_fields import secret_fields
 from keyturn.rotation.state.context import Workspace, side_by_side

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from keyturn.core.record import Rotation
+from keyturn.core.rotation_record import Rotation
 from keyturn.rotation.copies.push import CopyState, Pushed
 from keyturn.rotation.state.context import Workspace
 

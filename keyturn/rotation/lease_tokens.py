@@ -11,10 +11,10 @@ from typing import Final
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.hub import VersionState
 from keyturn.core.ports.strategies import TOKEN_ACCESSOR
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 ACTION: Final = "end lease token"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.rotation_record import Rotation, Stage
 from keyturn.rotation.copies.push import Pushed
 from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.rollout import Acknowledgement

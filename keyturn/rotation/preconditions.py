@@ -6,7 +6,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import Ahead, CandidateRejected, Invalid, KeyturnError, TransientError
 from keyturn.core.ports.hub import HubSecret
-from keyturn.core.record import Rotation
+from keyturn.core.rotation_record import Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.references import Unfit
 from keyturn.rotation.attempt import Attempt

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.rotation_record import Rotation, Stage
 from keyturn.core.schedule.windows import told
 from keyturn.rotation.grace import grace_over
 from keyturn.rotation.state.context import Workspace

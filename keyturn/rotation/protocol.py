@@ -15,8 +15,8 @@ from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
 from keyturn.core.fingerprint import shown
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.conductor import Conductor, take_side_by_side
-from keyturn.core.record import Rotation, Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Rotation, Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.copies.push import Pushed, failed, unless_refused
 from keyturn.rotation.copies.restarts import restarting_stores
 from keyturn.rotation.decide import UNFINISHED, Decision

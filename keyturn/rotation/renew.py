@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.strategies import Renews
-from keyturn.core.record import Stage
 from keyturn.core.rights.capabilities import capability
+from keyturn.core.rotation_record import Stage
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 AT_ONCE = 8
 

@@ -9,8 +9,8 @@ from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.strategies import AdjustsFields
-from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.rights.capabilities import capability
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.copies.lineage_check import describe_ahead, lost_or_doubted
 from keyturn.rotation.copies.previous_version import told_anywhere
@@ -28,7 +28,7 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import current_entry
 from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.owners import another_owner
-from keyturn.rotation.state.records import insist_on_holding, load_record, save, take_over, update_record
+from keyturn.rotation.state.record_store import insist_on_holding, load_record, save, take_over, update_record
 
 ROUNDS: Final = 5
 """How often a retirement starts again because another run wrote the record."""

@@ -6,15 +6,15 @@ from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, Locked, NotFound, Superseded
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.strategies import AdjustsFields, Change, RollsBack, Strategy
-from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.rights.capabilities import capability
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.preconditions import check_target
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import current_entry
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import load_record, open_by, renumbered, save
+from keyturn.rotation.state.record_store import load_record, open_by, renumbered, save
 from keyturn.rotation.steps import metadata_of
 
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError, Superseded
-from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.rotation_record import IN_FORCE, Record, Rotation, Stage
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import update_record
+from keyturn.rotation.state.record_store import update_record
 
 ACKNOWLEDGED: Final = "acknowledged"
 HANDED_OVER: Final = "delivered; no health endpoint"

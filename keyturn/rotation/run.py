@@ -3,8 +3,8 @@
 from functools import partial
 
 from keyturn.core.ports.conductor import conduct
-from keyturn.core.record import Rotation
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Rotation
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation import protocol
 from keyturn.rotation.decide import Decision
 from keyturn.rotation.outcome import Outcome

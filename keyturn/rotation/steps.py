@@ -10,9 +10,9 @@ from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Inv
 from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.ports.strategies import TOKEN_ACCESSOR, Change, RemovesOrphans
-from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.rights.capabilities import capability
-from keyturn.core.schedule.policy import Reason
+from keyturn.core.rotation_record import Record, Rotation, Stage
+from keyturn.core.schedule.due import Reason
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.copies.lineage_check import ahead, lost_or_doubted
@@ -28,7 +28,7 @@ from keyturn.rotation.repair.removed_entries import former_owner
 from keyturn.rotation.state.context import T, Workspace
 from keyturn.rotation.state.hourly_limits import insist_on_pace
 from keyturn.rotation.state.journal import entry_mark, record_action
-from keyturn.rotation.state.records import (
+from keyturn.rotation.state.record_store import (
     claim,
     held_by_another,
     insist_on_holding,

@@ -8,8 +8,8 @@ from keyturn.catalogue.spreading import plain_places
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.conductor import Step, Verb
-from keyturn.core.record import Rotation
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Rotation
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation import decide, steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.copies import restarts
@@ -24,7 +24,7 @@ from keyturn.rotation.rollback import finish_rollback, insist_on_login, revertib
 from keyturn.rotation.rollout import Acknowledgement, conclude, notify_consumer, pass_canary, unwell
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import write_waiting
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 
 @dataclass

@@ -7,10 +7,10 @@ from keyturn.catalogue import Catalogue
 from keyturn.core import errors
 from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpected
 from keyturn.core.plan import Plan
-from keyturn.core.record import OPEN
+from keyturn.core.rotation_record import OPEN
 from keyturn.rotation.copies.store_status import Failing
 from keyturn.rotation.state.context import Workspace, alive
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices, tell_written

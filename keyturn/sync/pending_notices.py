@@ -14,8 +14,8 @@ from keyturn.core.notifications.notice_state import Heard, made_at
 from keyturn.core.plan import Action, Plan
 from keyturn.core.ports.hub import TOKEN, HubSecret, SecretInfo
 from keyturn.core.ports.strategies import AdjustsFields
-from keyturn.core.record import Rotation
 from keyturn.core.rights.capabilities import capability
+from keyturn.core.rotation_record import Rotation
 from keyturn.core.text.path_patterns import covers
 from keyturn.rotation.copies.lineage_check import lost_or_doubted
 from keyturn.rotation.state.context import Workspace, side_by_side
@@ -29,7 +29,7 @@ from keyturn.rotation.state.notice_store import (
     load_part,
     was_there,
 )
-from keyturn.rotation.state.records import load_record, promoted_last
+from keyturn.rotation.state.record_store import load_record, promoted_last
 from keyturn.sync import observe
 from keyturn.sync.apply import Result
 

@@ -16,7 +16,7 @@ from keyturn.core.plan import WRITES, Action, HubListing, Item, Plan
 from keyturn.core.ports.hub import TOKEN, HubSecret, SecretInfo, Survey
 from keyturn.core.ports.restored import RestoredMark
 from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Unsupported
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.core.text.path_patterns import apart, covers
 from keyturn.core.text.suggest import advice
 from keyturn.rotation.copies.added_fields import KEEPS, Grown, keeps
@@ -41,7 +41,7 @@ from keyturn.rotation.repair.missing_current import describe_missing, describe_n
 from keyturn.rotation.repair.suspect_versions import doubt_of
 from keyturn.rotation.state.agreements import REMAINS, agreement_refusal
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.settings.stores import Deletion
 from keyturn.sync import observe
 from keyturn.sync.fields_of_text import parse_fields

@@ -10,7 +10,7 @@ from functools import partial
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incidents.consent import SILENT, Consent
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Result, Step

@@ -18,7 +18,7 @@ from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
 from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.core.errors import NotFound
-from keyturn.core.schedule.policy import Schedule, Window
+from keyturn.core.schedule.due import Schedule, Window
 from keyturn.core.text.passwords import Form, PasswordPolicy
 from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.generated import GeneratedSettings

@@ -17,7 +17,7 @@ from keyturn.catalogue import find_problems, schema
 from keyturn.catalogue.files.problems import SHOWN
 from keyturn.cli.app import app
 from keyturn.cli.catalogue.commands import UNANSWERED
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import steps

@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 from keyturn.cli.app import app
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
 from keyturn.rotation.state.login_checks import check_logins
-from keyturn.rotation.state.records import load_record, rewrite
+from keyturn.rotation.state.record_store import load_record, rewrite
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from local.emulators.kubernetes import Account

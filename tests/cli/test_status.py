@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
-from keyturn.core.record import Stage
-from keyturn.rotation.state.records import load_record, save
+from keyturn.core.rotation_record import Stage
+from keyturn.rotation.state.record_store import load_record, save
 from tests.faults.shell import Shell
 from tests.support.lab import Declared, Lab
 

@@ -26,7 +26,7 @@ from keyturn.client.webhooks.receiver import Receiver, wsgi_app
 from keyturn.core.errors import KeyturnError
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
 from keyturn.rotation.retire import retire

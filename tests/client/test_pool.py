@@ -15,7 +15,7 @@ from keyturn.client.sources import HubSource
 from keyturn.core.errors import NotFound, Unavailable
 from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import worker

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.copies.push import sync_destinations
@@ -15,7 +15,7 @@ from keyturn.rotation.repair.record_upkeep import remove_leftovers_of
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.crash.kinds import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application

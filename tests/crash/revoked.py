@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from keyturn.core.ports.stores import Store
-from keyturn.core.record import Stage
+from keyturn.core.rotation_record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.crash.kinds import Kind
 from tests.crash.matrix import Row
 from tests.crash.site import Lane, Site

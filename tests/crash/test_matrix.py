@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Unprivileged
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.strategies.registry import STRATEGIES
 from tests.crash.kinds import KINDS, Alternating, Kind
 from tests.crash.matrix import KILLED, LOST, Case, Result, Row

@@ -19,7 +19,7 @@ from keyturn.client.policy import CachePolicy
 from keyturn.client.sources import HubSource
 from keyturn.client.webhooks.keys import HubKeys
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.retire import retire

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.candidates import CANDIDATES

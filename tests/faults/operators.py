@@ -15,8 +15,8 @@ from hvac.exceptions import InvalidPath
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent

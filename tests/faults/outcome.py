@@ -1,12 +1,12 @@
 """What is true once a fault is over and a plain run has healed what it left."""
 
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.support.application import Application
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, load_whole

@@ -10,8 +10,8 @@ import pytest
 
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Missing
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import IncidentStatus
 from keyturn.rotation.repair.recover import choose, recover

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from keyturn.cli.secrets.due import prospects
 from keyturn.cli.secrets.status import statuses_without_copies
 from keyturn.core.errors import Invalid
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record, save
+from keyturn.rotation.state.record_store import load_record, save
 from tests.crash.site import Site
 from tests.faults.doings import situation
 from tests.strategies.revoking import revoked

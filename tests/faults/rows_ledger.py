@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.ledger.entries import parse_tail
 from keyturn.ledger.storage.waiting import record_waiting, waiting_in_hub
 from keyturn.revocation.incidents.incident import IncidentStatus

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from secrets import token_urlsafe
 
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent

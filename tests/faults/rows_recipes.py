@@ -16,7 +16,7 @@ from flows.support.duties import late_lease_tokens
 from flows.support.starting import FINISHER, Wanted
 from keyturn.core.errors import Invalid
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent

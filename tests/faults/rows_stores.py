@@ -9,7 +9,7 @@ import pytest
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
 from keyturn.core.ports.ledger import NewestVersion
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.rotation.run import rotate
 from keyturn.sync.plan import plan

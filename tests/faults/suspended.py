@@ -8,15 +8,15 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded, Unavailable
 from keyturn.core.ports.hub import ROTATED_AT, TOKEN
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.crash.kinds.base import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application

@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Conflict, Superseded
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.incidents.store import load_incident
 from keyturn.rotation import steps
 from keyturn.rotation.outcome import RunState

@@ -3,8 +3,8 @@
 import pytest
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.servers import DurableHub

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import Denied
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.run import rotate

@@ -4,8 +4,8 @@ import pytest
 from hvac.exceptions import InvalidRequest
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger
 from keyturn.providers.vault.client import from_vault
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate

@@ -11,14 +11,14 @@ import pytest
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.postgresql.target import TIMEOUT
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.faults.outcome import assert_healed, assert_never_refused, candidate
 from tests.faults.servers import Database
 from tests.rotation.helpers import Worker, worker

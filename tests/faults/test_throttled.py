@@ -7,7 +7,7 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Throttled, TransientError
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.copies.push import CopyState, converge, sync_destinations
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from keyturn.core.ports.hub import ROTATED_AT
-from keyturn.core.record import Stage
+from keyturn.core.rotation_record import Stage
 from keyturn.core.workspaces import HOUSE
 from keyturn.project.worker.worker import WAITING
 from local.support.process import Process

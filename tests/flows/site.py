@@ -14,9 +14,9 @@ from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.ports.stores import RemoteSecret
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record as load_record
+from keyturn.rotation.state.record_store import load_record as load_record
 from keyturn.wiring.registry import open_workspace
 from local.environment import LEASE_TOKEN_ROLE
 from local.prepare import DATABASE, NOTARY, WORKER

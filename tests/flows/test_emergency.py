@@ -24,7 +24,7 @@ from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
 from keyturn.cli.readers.reactions import PrefectReaction
 from keyturn.core.errors import Denied, Invalid, TransientError
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import HOUSE, WorkspaceNames
 from keyturn.revocation.incidents import store as incident_store

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keyturn.core.record import Stage
+from keyturn.core.rotation_record import Stage
 from local.pager import Pager
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed

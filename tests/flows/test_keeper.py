@@ -27,7 +27,7 @@ from flows.support.duties import Duty, marks_before
 from flows.support.starting import BEGINS_WITHIN, Wanted, is_near, start_run
 from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.schedule.cron import Cron
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.workspaces import HOUSE, WorkspaceNames
 from keyturn.doctor.nightly import KEPT, KeptDiagnosis, last_diagnosis
 from keyturn.ledger.freshness import SIGN_OF_LIFE

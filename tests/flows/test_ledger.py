@@ -18,7 +18,7 @@ import tasks
 from keyturn.core.errors import Unrecorded
 from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.ports.ledger import Entry, Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from tests.flows.runs import Installed, ended

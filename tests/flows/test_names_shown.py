@@ -8,7 +8,7 @@ import pytest
 
 from flows.retire import retire
 from flows.rotate import rotate_secret
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from local.leak_scan import scan
 from tests.flows.runs import ended

@@ -10,7 +10,7 @@ from flows.rotate_due import rotate_due
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.ports.hub import ROTATED_AT
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from tests.flows.runs import attempts, completed, ended, error
 from tests.flows.site import Site

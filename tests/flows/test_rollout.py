@@ -10,8 +10,8 @@ from flows.retire import retire
 from flows.rotate import rotate_secret
 from keyturn.core.errors import TerminalError
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation.outcome import RunState
 from tests.flows.runs import Installed, completed, ended, error

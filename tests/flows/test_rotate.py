@@ -14,12 +14,12 @@ from flows.rotate import rotate_secret
 from flows.support.lineage import asset
 from flows.sync import sync
 from keyturn.core.errors import TransientError
-from keyturn.core.record import Record, Rotation, Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record, Rotation, Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.state.records import save
+from keyturn.rotation.state.record_store import save
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, attempts, completed, ended, error, logged, messages, once_retrying, result
 from tests.flows.site import Architect, Site, destination

@@ -16,16 +16,16 @@ from flows.retire import retire as retire_flow
 from flows.rotate import rotate_secret
 from keyturn.core.errors import KeyturnError
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Rotation, Stage
 from keyturn.core.result_parts import RESULT, join_parts
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Rotation, Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.report import OldCredential, outcome_data
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record, save
+from keyturn.rotation.state.record_store import load_record, save
 from keyturn.rotation.strategy_verbs import PUSH
 from tasks.rotation import STEPS
 from tests.flows.gate import Door, Gate

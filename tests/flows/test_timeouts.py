@@ -12,8 +12,8 @@ from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
 from keyturn.catalogue.models import PAUSE_LIMIT
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import completed, ended
 from tests.flows.site import Site

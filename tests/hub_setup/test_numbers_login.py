@@ -14,7 +14,7 @@ import requests
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.running.numbers import looks_of
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
 from keyturn.rights.check import Comparison, compare, paths_to_ask

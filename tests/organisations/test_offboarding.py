@@ -23,7 +23,7 @@ from keyturn.organisations.offboarding_store import Offboarding, find_offboardin
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.hub_setup.site import Empty
 from tests.organisations.site import BAKERY, HARVEST, PROJECT, Organisation, declared, organisation, secret
 from tests.support.hooks import Hooked

@@ -18,7 +18,7 @@ from keyturn.core.errors import Invalid, NotFound, UnsupportedOperation
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.core.ports.consumers import ChecksHealth
 from keyturn.core.rights.capabilities import capability
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.providers.redis.channel import RedisReader
 from keyturn.rotation.rollout import ACKNOWLEDGED, HANDED_OVER

@@ -10,7 +10,7 @@ from typing import Any
 from keyturn.catalogue import Catalogue
 from keyturn.core.fingerprint_keys import FIRST_KEY, FingerprintKeys
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.cuts import revoked_secrets
 from keyturn.recovery.rehydrate import Plan, Rehydrated, rehydrate

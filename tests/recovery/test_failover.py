@@ -21,7 +21,7 @@ from keyturn.cli.app import app
 from keyturn.cli.recovery.failover import insist_on_clocks
 from keyturn.core.errors import Conflict, Denied, Invalid, NotWritable, Unavailable, Unwitnessed
 from keyturn.core.ports.failover import EPOCH, SETTLED, Epoch, why_not
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault import fence
 from keyturn.providers.vault.hub import VaultHub

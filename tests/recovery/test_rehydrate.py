@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from keyturn.cli.app import app
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.recovery.rehydrate import Rehydration, rehydrate
 from keyturn.recovery.rehydrate_copies import Standing

@@ -8,8 +8,8 @@ from typing import Any
 
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.core.ports.ledger import Entry, NewestVersion
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.storage.spool import Spooled

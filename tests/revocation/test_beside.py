@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Denied
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode

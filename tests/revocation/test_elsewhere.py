@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incidents.give_up import give_up_incident
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Step

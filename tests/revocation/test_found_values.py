@@ -13,7 +13,7 @@ from keyturn.cli.emergencies.incident_runner import Through
 from keyturn.cli.emergencies.whois_scanner import End, answer
 from keyturn.cli.failures import BEHIND, FAILED
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.findings import found_values
 from keyturn.revocation.findings.found_values import Leaks, index_values, match_findings
 from keyturn.revocation.findings.scanner import FoundValue, ScannerReport

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.announcements import summarise_incident
@@ -15,7 +15,7 @@ from keyturn.revocation.incidents.incident import Mode, News, Step
 from keyturn.revocation.incidents.recheck import list_due, recheck_incident
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.revocation.scene import Scene
 from tests.revocation.test_unreadable import destroy
 from tests.support.hooks import Hooked, raising

@@ -6,7 +6,7 @@ from secrets import token_urlsafe
 import pytest
 
 from keyturn.core.errors import Invalid
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode

@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotFound, Superseded
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.incidents.store import find_incident

@@ -10,8 +10,8 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, Superseded, Unavailable
 from keyturn.core.notifications.notice_state import Heard
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents import store as incident_store
@@ -23,7 +23,7 @@ from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace, _stands
 from keyturn.rotation.state.notice_store import load_heard
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.engines import OverPostgreSQL
 from tests.support.hooks import Hooked, Once, raising

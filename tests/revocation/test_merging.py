@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.ports.shared import sharing
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.copies.push import CopyState, sync_destinations
 from keyturn.rotation.outcome import RunState

@@ -14,7 +14,7 @@ from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.strategies import RevokeResult
 from keyturn.core.redaction import Discreet, ShownNames
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import Mode

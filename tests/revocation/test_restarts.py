@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Step

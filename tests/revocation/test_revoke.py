@@ -10,8 +10,8 @@ import pytest
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Superseded, Unavailable, Unrecorded
 from keyturn.core.notifications.notices import SECRET_REVOKED
 from keyturn.core.ports.strategies import RevokeResult
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents import store as incident_store
@@ -21,7 +21,7 @@ from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.decide import decide
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab

@@ -10,7 +10,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.core.errors import Superseded
 from keyturn.core.ports.hub import VersionState
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import Mode

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.decide import decide

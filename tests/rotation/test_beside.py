@@ -10,8 +10,8 @@ import pytest
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action, Item
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.copies.push import CopyState, look_at_copy, sync_destinations
@@ -21,7 +21,7 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, raising

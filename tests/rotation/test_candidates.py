@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError
-from keyturn.core.record import FORMAT, INLINE, Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import FORMAT, INLINE, Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
@@ -17,7 +17,7 @@ from keyturn.rotation.outcome import RunState
 from keyturn.rotation.repair.forget import forget
 from keyturn.rotation.repair.record_upkeep import move_all_values, move_values, remove_leftovers
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record, rewrite
+from keyturn.rotation.state.record_store import load_record, rewrite
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import ELSEWHERE, After, dead_holder, raising
 from tests.support.lab import Declared, Lab

@@ -9,8 +9,8 @@ import pytest
 
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.mapping import with_missing
 from keyturn.rotation.copies.push import sync_destinations
@@ -20,7 +20,7 @@ from keyturn.rotation.repair.removed_entries import left_open
 from keyturn.rotation.repair.rename import rename
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened, fresh

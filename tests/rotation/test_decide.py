@@ -9,7 +9,7 @@ import pytest
 from keyturn.core.errors import CandidateRejected, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import EXPIRES_AT, SUSPECTED_AT
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.outcome import RunState

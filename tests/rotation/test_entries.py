@@ -14,7 +14,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.rollout import acknowledge
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.entries import current_entry, update_state
-from keyturn.rotation.state.records import update_record
+from keyturn.rotation.state.record_store import update_record
 from tests.rotation.helpers import worker
 from tests.support.hooks import Hooked
 from tests.support.lab import Lab

@@ -3,7 +3,7 @@
 import pytest
 
 from keyturn.core.errors import Invalid
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.copies.push import look_at_copies
 from keyturn.rotation.run import rotate

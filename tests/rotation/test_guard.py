@@ -7,8 +7,8 @@ import pytest
 from keyturn.cli.secrets.status import SecretStatus, statuses_without_copies
 from keyturn.core.errors import Invalid, NotOwned, Unavailable
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Record
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire

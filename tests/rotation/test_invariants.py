@@ -11,8 +11,8 @@ import pytest
 from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotOwned, Superseded, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.strategies import Change
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.copies.push import CopyState, sync_destinations

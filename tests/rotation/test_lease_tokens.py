@@ -10,14 +10,14 @@ import pytest
 from keyturn.core.errors import Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.strategies import TOKEN_ACCESSOR
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.lease_tokens import end_left_tokens
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record, rewrite
+from keyturn.rotation.state.record_store import load_record, rewrite
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace

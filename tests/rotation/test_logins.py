@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace

@@ -9,7 +9,7 @@ import pytest
 from keyturn.core.errors import Invalid, Missing, NotFound
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.copies.push import CopyState, sync_destinations
@@ -17,7 +17,7 @@ from keyturn.rotation.decide import sight
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor

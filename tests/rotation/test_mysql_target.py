@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.wiring.registry import open_workspace
 from local.mariadb import MariaDB
 from tests.support.clock import Clock

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.record import Record, Rotation, Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Record, Rotation, Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run as incidents
 from keyturn.revocation.incidents.consent import Consent
@@ -19,7 +19,7 @@ from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from local.mariadb import MariaDB
 from local.redis import Redis
 from tests.rotation.helpers import Worker, worker

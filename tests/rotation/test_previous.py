@@ -9,11 +9,11 @@ import pytest
 from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.stores import RemoteSecret
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.retire import on_it, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.rotation.helpers import remote, with_copy
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, Opened

@@ -9,8 +9,8 @@ import pytest
 
 from keyturn.core.errors import Denied
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.decide import Sighting, sight
 from keyturn.rotation.retire import retire

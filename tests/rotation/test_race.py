@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.core.record import Stage
+from keyturn.core.rotation_record import Stage
 from keyturn.rotation.outcome import RunState
 from tests.rotation.helpers import worker
 from tests.support.application import Application

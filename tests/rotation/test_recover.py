@@ -21,8 +21,8 @@ from keyturn.core.plan import Action
 from keyturn.core.ports.backups import RESTORED
 from keyturn.core.ports.restored import look_at_restoration, mark_snapshot
 from keyturn.core.ports.stores import OwnershipTags
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Mode
@@ -35,7 +35,7 @@ from keyturn.rotation.repair.recoverable_values import HUB, values
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor

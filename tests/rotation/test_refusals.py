@@ -4,8 +4,8 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Unavailable, Unprivileged
 from keyturn.core.ports.strategies import Change
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate

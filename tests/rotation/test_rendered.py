@@ -9,13 +9,13 @@ import pytest
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Invalid, Misrendered
 from keyturn.core.ports.ledger import Entry, NewestVersion, Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.wiring.registry import open_workspace
 from local.mariadb import MariaDB
 from local.redis import Redis

@@ -10,7 +10,7 @@ import pytest
 from keyturn.core.errors import TransientError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.ledger import Entry
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.copies.push import CopyState, sync_destinations
 from keyturn.rotation.copies.restarts import join_groups, restarted_later, restarted_together
 from keyturn.rotation.outcome import unsettled

@@ -8,8 +8,8 @@ import pytest
 from keyturn.core.errors import Superseded, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.conductor import conduct
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.protocol import tell_everyone

@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.core.errors import KeyturnError, Superseded
 from keyturn.core.overrides import Waive
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.rotation_record import Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.retire import retire

@@ -8,8 +8,8 @@ import pytest
 
 from keyturn.core.errors import Conflict, NotFound, Superseded, TerminalError, Unavailable
 from keyturn.core.ports.hub import ROTATED_AT
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.outcome import RunState, unsettled

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from keyturn.core.errors import NotFound, TerminalError, TransientError, Unavailable
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.report import outcome_data
 from keyturn.rotation.retire import retire

@@ -8,7 +8,7 @@ import pytest
 from keyturn.cli.programs.hearing import Answer, Hearings
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.ledger import Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.webhook_keys import WebhookKeys, generate_webhook_key
 from keyturn.keys.webhook_keys import turn_webhook_key
@@ -19,7 +19,7 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.rollout import ACKNOWLEDGED, HANDED_OVER, Acknowledgement
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.quiet_period import acknowledged
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.revocation.site import Site
 from tests.rotation.helpers import with_copy
 from tests.support.clock import Clock

@@ -13,13 +13,13 @@ from keyturn.cli.secrets.status import secret_statuses
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT
-from keyturn.core.record import FORMAT
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import FORMAT
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync.batches import rotating
 from tasks import rotation as tasks
 from tests.revocation.site import Site

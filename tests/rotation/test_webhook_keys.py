@@ -15,7 +15,7 @@ from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 from keyturn.core.own_keys import KeyState, KeyTurn
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.webhook_keys import WebhookKeys, generate_webhook_key
 from keyturn.keys.webhook_keys import LEAST_GRACE, TRIED_WITHIN, turn_webhook_key, webhook_key

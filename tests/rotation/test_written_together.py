@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, Unrecorded
 from keyturn.core.ports.ledger import Entry, NewestVersion, Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import TEXT_LIMIT, leaf, parse_leaf
 from keyturn.rotation.outcome import RunState

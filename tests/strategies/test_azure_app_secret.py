@@ -22,7 +22,7 @@ from keyturn.core.errors import (
     Unavailable,
 )
 from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.azure.graph import LOGIN_PAUSES, MicrosoftGraph
 from keyturn.rotation.outcome import RunState

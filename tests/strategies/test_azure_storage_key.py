@@ -19,7 +19,7 @@ from keyturn.core.errors import (
     Unavailable,
 )
 from keyturn.core.ports.strategies import Change, RevokeResult
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.azure.resource_manager import AzureResourceManager, string_to_sign
 from keyturn.revocation.incidents.incident import Mode

@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.notifications.notices import SECRET_ROTATED
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace

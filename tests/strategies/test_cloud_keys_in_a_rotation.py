@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.iam import AwsIam
 from keyturn.providers.gcp.iam import GcpIam

@@ -16,8 +16,8 @@ import pytest
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.ports.hub import EXPIRES_AT
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.outcome import RunState
@@ -25,7 +25,7 @@ from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL, worker_hub

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from keyturn.core.errors import CandidateRejected, UnsupportedOperation
 from keyturn.core.ports.strategies import Change
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.strategies.manual import IDLE, Manual, ManualSettings
 from tests.support.lab import Declared, Lab, fresh
 

@@ -14,15 +14,15 @@ import pytest
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import CandidateRejected, Invalid, Locked, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
-from keyturn.core.record import Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.strategies.redis_acl import RedisAcl
 from keyturn.wiring.registry import open_workspace
 from local.redis import ADMIN_RULES, Redis

@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.ports.hub import RENEW_AT
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.decide import decide
 from keyturn.rotation.renewal_info import ask_for_renewals
 from keyturn.rotation.run import rotate

@@ -11,7 +11,7 @@ import pytest
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.keys import ALGORITHMS, KeyKind
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate

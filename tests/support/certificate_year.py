@@ -24,8 +24,8 @@ from keyturn.core.ports.engines import OCSP, Certificate, CertificateRole, Issue
 from keyturn.core.ports.keys import CertificateKey
 from keyturn.core.ports.strategies import Change
 from keyturn.core.schedule.causes import RENEWED_AFTER
+from keyturn.core.schedule.due import alarm, due, outlook
 from keyturn.core.schedule.facts import Facts, Schedule
-from keyturn.core.schedule.policy import alarm, due, outlook
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.keys import x509
 from keyturn.providers.keys.key_maker import CryptographyKeys

@@ -27,7 +27,7 @@ from typing import Any
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.incidents.store import find_incident

@@ -14,11 +14,11 @@ from psycopg2.extensions import connection as Connection
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.operator.limits import LimitSettings
 from keyturn.core.ports.stores import Store
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.rotation.state.context import Sender, Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.wiring.registry import open_workspace
 from local.prepare import ADMIN, DATABASE, database
 from tests.support.clock import Clock

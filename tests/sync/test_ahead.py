@@ -11,7 +11,7 @@ from keyturn.core.plan import Action
 from keyturn.core.ports.hub import OVERTAKEN
 from keyturn.core.ports.ledger import NewestVersion
 from keyturn.core.ports.stores import OwnershipTags
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.copies.push import look_at_copy, push_destination
 from keyturn.rotation.state.journal import record_action

@@ -15,7 +15,7 @@ import hvac
 import pytest
 
 from keyturn.core.errors import Conflict, Denied, NotFound, Throttled, Unavailable
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import run

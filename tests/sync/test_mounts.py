@@ -13,7 +13,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
 from keyturn.core.plan import Action, Plan
 from keyturn.core.ports.hub import HubSecret, SecretInfo
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.selector import Selector, select_secrets, whois_value
 from keyturn.rotation.decide import sight
@@ -22,7 +22,7 @@ from keyturn.rotation.repair.rename import rename
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.quiet_period import FEW, list_secrets
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring_in_step

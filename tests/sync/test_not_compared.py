@@ -7,7 +7,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.rights.hcl import policy
 from keyturn.core.rights.rights import HubPlaces
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rights import hub as rules

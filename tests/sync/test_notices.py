@@ -11,7 +11,7 @@ from keyturn.cli.secrets.copies import CatalogueCopies
 from keyturn.cli.secrets.status import secret_statuses
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.repair.abandon import abandon
 from keyturn.rotation.repair.recover import choose, recover
 from keyturn.rotation.repair.recoverable_values import values

@@ -22,15 +22,15 @@ from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import OwnershipTags
-from keyturn.core.record import FORMAT, Stage
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.rotation_record import FORMAT, Stage
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.ledger.sqlite_file import SCHEMA, TABLES
 from keyturn.recovery.rehydrate_keys import keys_from
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from keyturn.sync.plan import plan
 from keyturn.wiring.ledger import configured_ledger
 from keyturn.wiring.registry import open_workspace

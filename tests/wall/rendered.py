@@ -8,7 +8,7 @@ from typing import Any
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.rights.rights import CopyRights
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run as incidents
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Mode

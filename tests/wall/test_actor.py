@@ -12,7 +12,7 @@ from keyturn.core.actor import Acting, acting
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.hub import Identity
 from keyturn.core.ports.ledger import Entry, Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.revocation.incidents.give_up import give_up_incident
 from keyturn.revocation.report.build import about_incident

@@ -25,7 +25,7 @@ from keyturn.core.errors import Denied, Invalid, OverLimit
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.ledger import Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incidents.give_up import give_up_incident
 from keyturn.revocation.incidents.incident import Mode

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rights.roles import LOGINS
 from keyturn.rotation import steps

@@ -15,7 +15,7 @@ from keyturn.access_log.detection.alerts import Alert, Level, Stage
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.catalogue.monitor_policies import DeclaredPolicies
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate

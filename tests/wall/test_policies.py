@@ -22,7 +22,7 @@ from keyturn.core.ports.backups import RESTORED
 from keyturn.core.ports.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.core.rights.hcl import policy
 from keyturn.core.rights.rights import PROBE, HubPlaces, HubRule
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.keys.own_keys import turn_own_key

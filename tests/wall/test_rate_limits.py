@@ -15,7 +15,7 @@ from keyturn.core.errors import Invalid, OverLimit
 from keyturn.core.limits import Happening, free_again, with_happening
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent
@@ -24,7 +24,7 @@ from keyturn.revocation.incidents.store import find_incident
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import person
 

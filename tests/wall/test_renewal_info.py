@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
+from keyturn.core.schedule.due import due, outlook
 from keyturn.core.schedule.facts import Facts, Schedule
-from keyturn.core.schedule.policy import due, outlook
 from keyturn.providers.http.renewal_info import AcmeRenewalInfo
 from keyturn.providers.keys.x509 import renewal_identifier
 from tests.support.renewal_info import AcmeServer, acme_server

@@ -19,7 +19,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.rights.aws_rights import BOUNDARY
 from keyturn.core.rights.rights import Verdict
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.doctor import elsewhere
 from keyturn.revocation.incidents.incident import Mode

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from keyturn.cli.ledger.commands import commands
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unrecorded
 from keyturn.core.ports.hub import Hub
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.naming import LedgerName, LedgerPlace, claim_name, read_name
 from keyturn.ledger.storage.waiting import waiting_in_hub

@@ -10,7 +10,7 @@ from keyturn.cli.output import stamp, when
 from keyturn.core.errors import KeyturnError
 from keyturn.core.notifications.notice_state import Heard, Silence
 from keyturn.core.ports.hub import SecretInfo
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.notice_store import last_look, load_heard, was_there
 from keyturn.rotation.state.quiet_period import Acknowledged

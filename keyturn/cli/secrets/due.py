@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from keyturn.core.lineage import KnownVersion
     from keyturn.core.own_keys import OwnKey
     from keyturn.core.ports.restored import RestoredMark
-    from keyturn.core.record import Record, Rotation
-    from keyturn.core.schedule.policy import Outlook, Reason
+    from keyturn.core.rotation_record import Record, Rotation
+    from keyturn.core.schedule.due import Outlook, Reason
     from keyturn.doctor.results import CheckResult
     from keyturn.rotation.decide import SecretStatus
     from keyturn.rotation.state.context import Workspace
@@ -192,20 +192,20 @@ def prospect(
     mark: "RestoredMark | None" = None,
 ) -> Prospect:
     """Describe one secret from metadata, its record, its last login test and the ledger."""
-    from keyturn.core.schedule import policy
+    from keyturn.core.schedule import due as due_rule
     from keyturn.rotation.decide import facts, look_up
     from keyturn.rotation.repair.missing_current import describe_missing
     from keyturn.rotation.state.login_checks import current_check
 
     stands = look_up(workspace, path, listing)
     check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
-    secret_facts = facts(workspace, path, policy.Trigger.SCHEDULE, stands)
+    secret_facts = facts(workspace, path, due_rule.Trigger.SCHEDULE, stands)
     return Prospect(
         path,
         secret_facts.now,
-        policy.outlook(secret_facts),
-        policy.due(secret_facts),
-        policy.alarm(secret_facts),
+        due_rule.outlook(secret_facts),
+        due_rule.due(secret_facts),
+        due_rule.alarm(secret_facts),
         stands.record.open,
         describe_missing(stands.info, stands.record)
         or lost_version(workspace, path, stands.version, outside)

@@ -9,7 +9,7 @@ from keyturn.core.errors import NotFound
 
 if TYPE_CHECKING:
     from keyturn.core.ports.hub import SecretInfo, VersionInfo
-    from keyturn.core.record import Rotation
+    from keyturn.core.rotation_record import Rotation
     from keyturn.rotation.state.context import Workspace
 
 COLUMNS: Final = ("version", "state", "when (UTC)", "rotation")
@@ -44,7 +44,7 @@ def history(
 
 def remembered(workspace: "Workspace", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
     """Return the recorded rotations, newest first, and the hub's versions. Raises NotFound if there is neither."""
-    from keyturn.rotation.state.records import load_record
+    from keyturn.rotation.state.record_store import load_record
 
     record, info = load_record(workspace, path), workspace.hub.describe(path)
     rotations = [*([record.rotation] if record.rotation else []), *reversed(record.history)]

@@ -10,7 +10,7 @@ from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument, YesOp
 from keyturn.cli.output import note, when, write_json, write_table
 
 if TYPE_CHECKING:
-    from keyturn.core.record import Rotation
+    from keyturn.core.rotation_record import Rotation
 
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="What is wrong with the new value; it is kept.")]
 DryRollbackOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, or what forbids it.")]
@@ -30,7 +30,7 @@ def rollback_secret(
     follows. The newer value keeps working for the grace period. Safe to run again.
     """
     from keyturn.cli.emergencies import reports
-    from keyturn.core.record import Stage
+    from keyturn.core.rotation_record import Stage
     from keyturn.rotation.outcome import unsettled
     from keyturn.rotation.report import outcome_data
     from keyturn.rotation.rollback import revertible
@@ -57,7 +57,7 @@ def rollback_secret(
 
 
 def what_it_does(path: str, rotation: "Rotation") -> str:
-    from keyturn.core.record import Stage
+    from keyturn.core.rotation_record import Stage
 
     if rotation.stage is Stage.REVERTED:
         return f"{path}: the previous value is in force already; consumers that have not acknowledged it are notified"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from keyturn.cli.emergencies.reports import Copies, Retirements
     from keyturn.cli.running.watch import Run
     from keyturn.core.overrides import Waive
-    from keyturn.core.schedule.policy import Trigger
+    from keyturn.core.schedule.due import Trigger
     from keyturn.rotation.outcome import Outcome
     from keyturn.rotation.state.context import Workspace
 
@@ -116,7 +116,7 @@ def rotate(
 def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
     """Raise at once if --from is not acceptable. If no login here may read the secret, the worker reports it."""
     from keyturn.rotation.repair.missing_current import insist_on_choice
-    from keyturn.rotation.state.records import load_record
+    from keyturn.rotation.state.record_store import load_record
 
     try:
         with opened_workspace(catalogue) as opened:
@@ -135,7 +135,7 @@ def insist_on_own_word(local: bool, *reasons: str) -> None:
 
 def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigger":
     """Return the rotation's trigger. Raises BadParameter for contradictory options, and for an end without --now."""
-    from keyturn.core.schedule.policy import Trigger
+    from keyturn.core.schedule.due import Trigger
 
     if now and compromised:
         raise typer.BadParameter("give --now or --compromised, not both")
@@ -279,7 +279,7 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names:
     from keyturn.rotation.report import OldCredential
     from keyturn.rotation.retire import retire
     from keyturn.rotation.state.context import side_by_side
-    from keyturn.rotation.state.records import load_record
+    from keyturn.rotation.state.record_store import load_record
 
     def one(secret: str) -> OldCredential | None:
         try:

@@ -11,8 +11,8 @@ from keyturn.cli.secrets.copies import CatalogueCopies, CopyStatus
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import shown
-from keyturn.core.record import OPEN, Rotation, Stage
-from keyturn.core.schedule.policy import Outlook, Reason, Trigger, due, due_at, outlook
+from keyturn.core.rotation_record import OPEN, Rotation, Stage
+from keyturn.core.schedule.due import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.spans import span
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.grace import by_this_clock, grace_over

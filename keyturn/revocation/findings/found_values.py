@@ -14,7 +14,7 @@ from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import Invalid, TerminalError
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.hub import HubSecret
-from keyturn.core.record import IN_FORCE, Record
+from keyturn.core.rotation_record import IN_FORCE, Record
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation.findings.scanner import FoundAt, FoundValue
 from keyturn.revocation.selector import AT_ONCE
@@ -22,7 +22,7 @@ from keyturn.revocation.sight import read_versions
 from keyturn.rotation.copies.push import text_of
 from keyturn.rotation.secret_fields import SHORTEST, secret_fields
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 
 class State(StrEnum):

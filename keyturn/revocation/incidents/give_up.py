@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from keyturn.core.actor import incident_action
 from keyturn.core.errors import Invalid
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incidents.store import load_incident, load_status, update_incident
 from keyturn.revocation.lock import cut_token, newest_version
-from keyturn.rotation.state import records
+from keyturn.rotation.state import record_store
 from keyturn.rotation.state.actions import Deed
 from keyturn.rotation.state.approvals import insist_on_approval
 from keyturn.rotation.state.context import Workspace
@@ -56,4 +56,4 @@ def release_secret(workspace: Workspace, incident: Incident, path: str) -> None:
             over = replace(over, frozen="")
         return None if over == record else over
 
-    records.update_record(workspace, path, released)
+    record_store.update_record(workspace, path, released)

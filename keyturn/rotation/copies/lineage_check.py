@@ -15,7 +15,7 @@ from keyturn.core.ports.stores import RemoteSecret
 from keyturn.rotation.repair.suspect_versions import doubt
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import write_waiting
-from keyturn.rotation.state.records import load_record, load_whatever, promoted_last
+from keyturn.rotation.state.record_store import load_record, load_whatever, promoted_last
 
 LEDGER: Final = "the ledger"
 

@@ -12,11 +12,11 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.spreading import plain_places
 from keyturn.core.ports.hub import HubSecret, SecretInfo
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.references import PREVIOUS, Unfit, names_previous, value_of
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 LOOKED_AT: Final = 10
 """Maximum replaced versions that are checked."""

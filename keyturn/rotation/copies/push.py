@@ -41,7 +41,7 @@ from keyturn.rotation.state.agreements import REMAINS, Disagreement, agreement_r
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.copy_parts import Parts, SeenPart
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 GONE: Final = "it is not there"
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from keyturn.core.compare_and_set import change_entry
 from keyturn.core.ports.hub import RESTORED_AT, ROTATED_AT, HubSecret
-from keyturn.core.record import Stage
+from keyturn.core.rotation_record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.preconditions import describe_move
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import current_entry
 from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.owners import another_owner
-from keyturn.rotation.state.records import save
+from keyturn.rotation.state.record_store import save
 
 
 def abandon(

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from keyturn.core.errors import NotFound
 from keyturn.core.ports.strategies import Strategy
-from keyturn.core.record import Record, Rotation
+from keyturn.core.rotation_record import Record, Rotation
 from keyturn.rotation.previous_targets import credential_names
 from keyturn.rotation.repair.removed_entries import leaves
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.owners import claimed
-from keyturn.rotation.state.records import claim, load_record, rewrite
+from keyturn.rotation.state.record_store import claim, load_record, rewrite
 
 
 @dataclass(frozen=True)

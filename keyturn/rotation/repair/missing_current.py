@@ -8,12 +8,12 @@ from typing import Final
 
 from keyturn.core.errors import Invalid, Missing, NotFound
 from keyturn.core.ports.hub import HubSecret, SecretInfo, VersionInfo, VersionState
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import claim, load_record, rewrite
+from keyturn.rotation.state.record_store import claim, load_record, rewrite
 
 GONE: Final = "gone"
 

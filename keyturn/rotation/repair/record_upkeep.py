@@ -8,7 +8,7 @@ from typing import Final
 
 from keyturn.core.compare_and_set import VersionedEntry, change_entry, jittered
 from keyturn.core.errors import KeyturnError
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.rotation.candidates import (
     CANDIDATES,
     ROTATIONS,
@@ -17,7 +17,7 @@ from keyturn.rotation.candidates import (
     remove_values,
 )
 from keyturn.rotation.state.context import side_by_side
-from keyturn.rotation.state.records import load_record, rewrite
+from keyturn.rotation.state.record_store import load_record, rewrite
 
 AT_ONCE: Final = 8
 """Records that are read at a time."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import Ahead, Conflict, Locked, NotFound, Superseded
 from keyturn.core.ports.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.copies.lineage_check import REVOKE_ONLY, describe_ahead, remedy
 from keyturn.rotation.copies.push import Pushed, sync_destinations
@@ -16,7 +16,7 @@ from keyturn.rotation.repair.recoverable_values import HUB, HeldValues, Value
 from keyturn.rotation.repair.suspect_versions import proof
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import entry_mark, record_action
-from keyturn.rotation.state.records import claim, load_record, save
+from keyturn.rotation.state.record_store import claim, load_record, save
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from keyturn.core.fingerprint import vouches
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.ports.hub import HubSecret, SecretInfo
 from keyturn.core.ports.stores import OwnershipTags, Unsupported
-from keyturn.core.record import Stage
+from keyturn.core.rotation_record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.references import Unfit
 from keyturn.rotation.copies.lineage_check import ledger_versions, lost_end
 from keyturn.rotation.copies.push import ours
 from keyturn.rotation.repair.suspect_versions import doubt
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_record, without_lost
+from keyturn.rotation.state.record_store import load_record, without_lost
 
 HUB: Final = "the hub"
 RECORD: Final = "the open rotation"

@@ -2,12 +2,12 @@
 
 from keyturn.core.errors import TerminalError
 from keyturn.core.overrides import Waive
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.preconditions import describe_move
 from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.retire import retire
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 
 def make_way(

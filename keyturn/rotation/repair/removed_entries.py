@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.redaction import ShownNames
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.owners import claimed
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 AT_ONCE: Final = 8
 

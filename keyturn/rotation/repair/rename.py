@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.ports.hub import HubSecret
-from keyturn.core.record import Record, Rotation
+from keyturn.core.rotation_record import Record, Rotation
 from keyturn.rotation.copies.push import Pushed, known_places, restart_after_push, take_over_copy
 from keyturn.rotation.preconditions import check_target
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
-from keyturn.rotation.state.records import claim, load_record, rewrite
+from keyturn.rotation.state.record_store import claim, load_record, rewrite
 
 HINT = "Nothing was changed"
 

@@ -16,7 +16,7 @@ from keyturn.core.errors import Invalid, KeyturnError, OverLimit
 from keyturn.core.limits import Happening, free_again, with_happening
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import update_state
 from keyturn.rotation.state.journal import entry, note_down

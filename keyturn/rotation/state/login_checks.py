@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.ports.ledger import Entry, Outcome
-from keyturn.core.record import Record
+from keyturn.core.rotation_record import Record
 from keyturn.core.schedule.facts import delay
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.entries import update_state
 from keyturn.rotation.state.journal import entry, note_down
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 LOGINS: Final = "logins"
 """Path in the hub's state: an entry for each hour, with the secrets checked in it."""

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.hub import SecretInfo, Survey, VersionInfo, survey
-from keyturn.core.record import Record, Stage
+from keyturn.core.rotation_record import Record, Stage
 from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.records import load_record
+from keyturn.rotation.state.record_store import load_record
 
 QUIET: Final = "quiet"
 """Path in the hub's state: a few entries, each with a part of all secrets."""

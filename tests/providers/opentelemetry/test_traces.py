@@ -18,7 +18,7 @@ from keyturn.core.errors import Denied
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import NOTICE_PATH
 from keyturn.core.ports.tracing import current_span, parse_traceparent, traced, traceparent, traces_wanted, use_tracer
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.mysql.server import MySQLServer, MySQLSession, ServerError

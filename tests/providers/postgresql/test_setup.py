@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.core.errors import Conflict, Denied, Invalid, Unavailable, Unprivileged
 from keyturn.core.rights.target_setup import OWN_PASSWORD, Handover, TargetPlan
-from keyturn.core.schedule.policy import Trigger
+from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.postgresql.setup import PostgreSQLSetup
 from keyturn.providers.postgresql.target import PostgreSQL

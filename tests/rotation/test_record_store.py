@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.core.errors import Locked, Superseded
 from keyturn.rotation.state.context import alive, this_process
-from keyturn.rotation.state.records import claim, load_record, open_by
+from keyturn.rotation.state.record_store import claim, load_record, open_by
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import ELSEWHERE, Once, dead_holder
 from tests.support.lab import Declared, Lab

@@ -10,7 +10,7 @@ from keyturn.core.clocks import OutOfReach
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superseded
 from keyturn.core.ports.hub import State
-from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
+from keyturn.core.rotation_record import FORMAT, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.candidates import ROTATIONS, HasHub, places, remove_values, store_values, stored_fields
 from keyturn.rotation.state.context import Workspace, alive

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.core.schedule.cron import Cron
-from keyturn.core.schedule.policy import (
+from keyturn.core.schedule.due import (
     Facts,
     Freeze,
     Reason,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
-from keyturn.core.record import CLOSED, FORMAT, HISTORY_KEPT, OPEN, TRANSITIONS, Newer, Record, Rotation, Stage
+from keyturn.core.rotation_record import CLOSED, FORMAT, HISTORY_KEPT, OPEN, TRANSITIONS, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields, StoredFields
 
 ALLOWED = {
