@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from keyturn.cli.failures import say
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
+from tools.prose import measures
 
 ROOT: Final = Path(__file__).parents[1]
 OUTPUT: Final = Path("dist") / "manual"
@@ -53,6 +54,10 @@ OURS: Final = ("diagrams.js", "manual.css")
 SECONDS_FOR_NPM: Final = 120
 INDEX: Final = "README.md"
 """The page of a folder that a link names."""
+GENERATED: Final = tuple(
+    f"docs/{name}.md" for name in ("catalogue", "cli", "errors", "licences", "metrics", "security-tests")
+)
+"""Reference: generated from the code, or held to it by tests."""
 INDEXED: Final = "search.json"
 NOT_SEARCHED: Final = (
     "CHANGELOG/",
@@ -136,6 +141,16 @@ def narrow_search(site: Path) -> None:
     (site / INDEXED).write_text(json.dumps(index))
 
 
+def counted(root: Path) -> dict[str, int]:
+    """The words of the pages by kind, without code blocks."""
+    words = dict.fromkeys(("guides and concepts", "reference", "decisions"), 0)
+    for page in [root / FRONT[0], *(root / "docs").rglob("*.md")]:
+        name = str(page.relative_to(root))
+        kind = "decisions" if "decisions/" in name else "reference" if name in GENERATED else "guides and concepts"
+        words[kind] += measures(page.read_text()).words
+    return words
+
+
 def dead_links(site: Path) -> Iterator[str]:
     """Every link between built pages that leads nowhere, with the page that has it."""
     for page in sorted(site.rglob("*.html")):
@@ -207,7 +222,8 @@ def main(root: Path = ROOT) -> None:
     except KeyturnError as error:
         say(error)
         sys.exit(1)
-    print(f"the manual: {SITE}/index.html")  # noqa: T201
+    sizes = ", ".join(f"{words:,} words of {kind}" for kind, words in counted(root).items())
+    print(f"the manual: {SITE}/index.html ({sizes})")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m tools.metrics_page``: every number that Keyturn tells Prometheus, as ``docs/metrics.md`` has it."""
+"""``python -m tools.metrics_page``: every metric that Keyturn exports, as in ``docs/metrics.md``."""
 
 import re
 import sys
@@ -23,13 +23,13 @@ NAME: Final = re.compile(r"\bkeyturn_[a-z0-9_]+")
 
 PAGE: Final = """# Metrics
 
-What [`keyturn serve`](serve.md#the-numbers) tells Prometheus at `/metrics`, and a [worker](prefect.md) at the address \
-that `KEYTURN_WORKER_METRICS` names. This page is made by `python -m tools.metrics_page`. What an application \
-tells of its own client stands in [the client's guide](client.md).
+[`keyturn serve`](serve.md#the-numbers) exports these metrics at `/metrics` for Prometheus, and a [worker](prefect.md) \
+at the address in `KEYTURN_WORKER_METRICS`. `python -m tools.metrics_page` generates this page. The metrics of an \
+application's client are in [the client's guide](client.md).
 
-- What could not be looked at is absent, and never 0.
-- No label holds a value of a secret. A path is a label with `keyturn serve --per-secret` alone.
-- Numbers of the whole workspace are told by one process at a time: aggregate over instances, as in \
+- A metric that could not be determined is absent, never 0.
+- No label holds a value of a secret. Paths are labels only with `keyturn serve --per-secret`.
+- One process at a time exports the metrics of the whole workspace: aggregate over instances, as in \
 `max by (owner) (keyturn_secrets_late)`.
 
 The alerts are those of [deployments/prometheus/rules.yaml](../deployments/prometheus/rules.yaml), and dashboards for \
@@ -65,7 +65,7 @@ def exported(prefix: str, metric: Metric[Any] | Histogram[Any]) -> Exported:
 
 
 def of_workspace() -> Mapping[str, list[Exported]]:
-    """What the part ``numbers`` tells, by what it is told by."""
+    """The metrics of the part ``numbers``, by area."""
     by_name = {metric.name: exported(PREFIX, metric) for metric in board_metrics()}
     sections: dict[str, list[Exported]] = defaultdict(list)
     for shown in SHOWN:
@@ -80,12 +80,12 @@ def all_exported() -> list[Exported]:
 
 
 def of_process() -> list[Exported]:
-    """What each process that serves tells of itself."""
+    """The metrics of each process of `keyturn serve`."""
     return [exported(SERVE_PREFIX, metric) for metric in serving_metrics()]
 
 
 def of_worker() -> list[Exported]:
-    """What a worker tells."""
+    """The metrics of a worker."""
     return [exported(WORKER_PREFIX, metric) for metric in worker_metrics()]
 
 

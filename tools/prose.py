@@ -1,6 +1,6 @@
 """Measures of English: words that cost a second reading, how long sentences are, and how often the reader is addressed.
 
-``python -m tests.support.prose docs/sync.md`` prints the measures of pages.
+``python -m tools.prose docs/sync.md`` prints the measures of pages.
 """
 
 import re
