@@ -222,7 +222,7 @@ def main(root: Path = ROOT) -> None:
     except KeyturnError as error:
         say(error)
         sys.exit(1)
-    sizes = ", ".join(f"{words:,} words of {kind}" for kind, words in counted(root).items())
+    sizes = ", ".join(f"{words:,} words of {kind}" for kind, words in counted(ROOT).items())
     print(f"the manual: {SITE}/index.html ({sizes})")  # noqa: T201
 
 

@@ -196,7 +196,7 @@ def test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_differenc
     run = CliRunner().invoke
     assert run(app, ["setup", "hub", "--apply", "--yes"]).exit_code == 1  # the groups are left over
     shown = run(app, ["setup", "hub"])
-    assert "oidc_client_secret: the hub gives it nobody back" in " ".join(shown.output.split())
+    assert "oidc_client_secret: the hub never returns it" in " ".join(shown.output.split())
     people.root.write_data("auth/people/config", data=forged_config(people))
     (line,) = lines_of("hub.md", "keyturn setup hub --apply --write-secrets")
     done = run(app, [*line.split()[1:], "--yes"])

@@ -1,4 +1,4 @@
-"""The manual in a real browser: its diagrams are drawn, nothing is loaded from elsewhere, the card is one sheet.
+"""The manual in a real browser: diagrams are drawn, the card is one sheet, and the search answers common questions.
 
 Tried where Chromium and npm are at hand.
 """
@@ -6,7 +6,11 @@ Tried where Chromium and npm are at hand.
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote_plus, urlsplit
 
 import pytest
 
@@ -34,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Tab]:
-    with opened_browser() as tab:
+    with opened_browser("127.0.0.1") as tab:
         tab.size(1300, 900)
         yield tab
 
@@ -88,3 +92,56 @@ def test_what_is_copied_from_a_console_is_what_is_typed(tab: Tab, site: Path) ->
     )
     assert "keyturn up\n" in copied
     assert "$ " not in copied
+
+
+QUESTIONS = {
+    "KT204": ("errors#kt204",),
+    "rollback": ("cli#rollback",),
+    "freeze": ("catalogue#freezes", "operations#pause-rotation"),
+    "grace": ("protocol#the-grace",),
+    "second person": ("revocation#a-second-person",),
+    "upgrade": ("operations#upgrade",),
+    "slack": ("operations#slack-and-email",),
+    "prometheus": ("operations#prometheus",),
+    "AWS permissions": ("own-vault-and-clouds#aws-secrets-manager-permissions",),
+    "secret leaked": ("emergency-card",),
+    "database down": ("operations#database-down",),
+    "uninstall": ("uninstall",),
+    "KEYTURN_LEDGER": ("ledger#keyturn_ledger-and-keyturn_ledger_name",),
+    "java": ("agent#other-languages-java-go",),
+    "add second region": ("catalogue#several-regions-and-accounts", "disaster-recovery#second-region-and-failover"),
+    "change rotation interval": ("operations#change-the-rotation-interval",),
+    "pause rotation": ("operations#pause-rotation",),
+    "consumer health": ("operations#consumer-health",),
+}
+"""What people type, and the places of which one is among the first three hits."""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without a log."""
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+def test_the_search_answers_common_questions_in_its_first_three_hits(tab: Tab, site: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        tab.go(f"http://127.0.0.1:{server.server_port}/")
+        tab.page.wait_for_load_state("networkidle")
+        tab.page.locator(".md-search__button").click()
+        tab.page.locator("dialog input").first.wait_for()
+        answers = {question: hits(tab, question) for question in QUESTIONS}
+        server.shutdown()
+    missed = {question: found for question, found in answers.items() if not {*found} & {*QUESTIONS[question]}}
+    assert missed == {}
+
+
+def hits(tab: Tab, question: str) -> list[str]:
+    """The first three places that the search offers, as ``page#heading``."""
+    tab.page.locator("dialog input").first.fill(question)
+    found = tab.page.locator(f"dialog ol li a[href*='h={quote_plus(question)}']")
+    found.first.wait_for()
+    links = [urlsplit(link.get_attribute("href") or "") for link in found.all()[:3]]
+    names = [(link.path.strip("/").removeprefix("docs/"), link.fragment) for link in links]
+    return [f"{page}#{heading}" if heading else page for page, heading in names]

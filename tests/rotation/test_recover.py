@@ -166,7 +166,7 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
     planned = plan(workspace)
     (item,) = (item for item in planned.items if item.path == path)
     assert item.action is Action.AHEAD
-    assert f"of {path}, which the incident INC-1 has ended, as the ledger tells" in item.why
+    assert f"of {path}, which the incident INC-1 has ended, as the ledger says" in item.why
     assert f"keyturn revoke {path} --reason" in item.why
     assert carry_out(workspace, planned, local_executor(Applier(workspace))) == []
     (pushed,) = sync_destinations(workspace, path)
