@@ -27,7 +27,9 @@ pytestmark = pytest.mark.sampled(4, of="file")
 ATTEMPTS = 2
 """How often the SDK sends one request."""
 
-SLOWER = "AWS answered ThrottlingException to CreateSecret. It is retried automatically. If it continues, find what else"
+SLOWER = (
+    "AWS answered ThrottlingException to CreateSecret. It is retried automatically. If it continues, find what else"
+)
 
 
 @pytest.fixture
