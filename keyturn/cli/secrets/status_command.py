@@ -31,6 +31,8 @@ from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 
 SHOWN: Final = 20
 """The most copies of undeclared secrets to show."""
+LONGEST_WHOLE: Final = 40
+"""Characters of a path that is never folded."""
 CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
 """Move to the upper left, and clear the screen and its history."""
 
@@ -203,7 +205,8 @@ def show_standings(overview: Overview) -> None:
     """Show the secrets' table. Failures of copies go to stderr, as they are long."""
     from keyturn.cli.secrets.status import COLUMNS
 
-    write_table(COLUMNS, (secret.row() for secret in overview.secrets))
+    rows = [secret.row() for secret in overview.secrets]
+    write_table(COLUMNS, rows, COLUMNS[:1] if max((len(row[0]) for row in rows), default=0) <= LONGEST_WHOLE else ())
     listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
     listed += [(other.item.path, other) for other in overview.others[:SHOWN]]
     failures = (
