@@ -77,13 +77,17 @@ def env(as_json: JsonOption = False) -> None:
     return write_text("\n".join(lines))
 
 
-def demo() -> None:
-    """Start the local stack, replace live credentials in it, and stop it again.
+def demo(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print every step and the output of every command.")
+    ] = False,
+) -> None:
+    """Start the local stack, rotate and revoke live credentials in it, and stop it again.
 
-    Applications go on working meanwhile. KEYTURN_HOME names the stack's directory, .keyturn by default; with KEEP=1
-    in the environment the stack goes on running.
+    Applications keep working meanwhile. KEYTURN_HOME names the stack's directory, .keyturn by default; with KEEP=1
+    in the environment the stack keeps running.
     """
     from local.demo import main
 
-    if code := main():
+    if code := main(verbose=verbose):
         raise typer.Exit(code)

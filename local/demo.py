@@ -3,7 +3,6 @@
 ``python -m local.demo [--verbose]``; with KEEP=1 the stack keeps running afterwards.
 """
 
-import argparse
 import asyncio
 import io
 import json
@@ -351,11 +350,8 @@ NEXT: Final = (
 """Commands to try while the stack runs."""
 
 
-def main() -> int:
-    """Run it; 0 if every step succeeded, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m local.demo")
-    parser.add_argument("--verbose", action="store_true", help="print every step and the output of every command")
-    verbose = parser.parse_args().verbose
+def main(*, verbose: bool = False) -> int:
+    """Run it; 0 if every step succeeded, else 1. ``verbose`` prints every step and the output of every command."""
     outcome, began, home = Console(), time.monotonic(), home_directory()
     details = outcome if verbose else Console(file=io.StringIO(), width=outcome.width)
     outcome.print(f"Starting the stack on loopback, under {home}. The demo takes about two minutes.", soft_wrap=True)
@@ -391,4 +387,4 @@ def end_with(outcome: Console, prefect: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(verbose="--verbose" in sys.argv[1:]))

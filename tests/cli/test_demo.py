@@ -15,7 +15,7 @@ MOST_LINES = 45
 @pytest.mark.slow
 @pytest.mark.skipif(not deep(), reason="a deep run starts the demonstration's stack")
 def test_every_step_of_the_demonstration_succeeds_and_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "local.demo"]
+    command = [sys.executable, "-m", "keyturn.cli", "demo"]
     done = subprocess.run(
         command, env=surroundings(tmp_path / "home"), cwd=ROOT, capture_output=True, text=True, check=False
     )
