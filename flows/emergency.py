@@ -41,7 +41,7 @@ FingerprintField = Annotated[
     str,
     form(
         "Fingerprint",
-        "8 to 64 hexadecimal digits, as `keyturn status` has them. Never the leaked value: Prefect would keep it.",
+        "8 to 64 hexadecimal digits, from `keyturn whois --stdin`. Never the leaked value: Prefect would keep it.",
         pattern="^([0-9a-fA-F]{8,64})?$",
     ),
 ]
