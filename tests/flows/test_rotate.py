@@ -74,7 +74,7 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     assert sorted(lines) == sorted([*story.values(), told["state"]["message"]])
     (page,) = prefect.all("artifacts", artifacts={"key": {"any_": [WorkspaceNames().secret_artifact(secret.path)]}})
     assert f'hub --> c0["{place}<br/>version 2, in sync"]:::well' in page["data"]
-    assert 'hub -.-> a0["app<br/>told"]:::well' in page["data"]
+    assert 'hub -.-> a0["app<br/>notified"]:::well' in page["data"]
     assert page["description"].startswith(f"{secret.path}: version 2, ")
     made = {"secret": f"keyturn://secret/{secret.path}", "copy": f"keyturn://copy/{place.replace(':', '/', 1)}"}
     events = wait_for(lambda: materialized(prefect, made.values()))
