@@ -114,7 +114,7 @@ def test_what_could_not_be_looked_at_keeps_the_incident_open(site: GivenSite) ->
     try:
         status = revoked(workspace, site)
         assert status.open
-        assert any(grant.place in words and "no grant" in words for words in status.incident.left)
+        assert any(grant.place in words and "not a grant" in words for words in status.incident.left)
     finally:
         site.lab.keep(grant.place, stored.data)
     status = run.finish(workspace, status.incident.id)
