@@ -115,7 +115,7 @@ def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: GivenSite) -> No
     state = site.lab.hub.read_state(place)
     assert state is not None
     site.lab.keep(place, {**state.data, "token": made["wrap_info"]["token"]})
-    with pytest.raises(Rewritten, match="was wrapped by somebody else, at sys/wrapping/wrap"):
+    with pytest.raises(Rewritten, match="was wrapped by someone else, at sys/wrapping/wrap"):
         site.open(grant.request)
     assert grant.place in site.sweep().ended
 
