@@ -240,11 +240,12 @@ def deploy(file: Path) -> None:
 
 async def withdraw_deployments(unneeded: Set[str], workspace: WorkspaceNames = DEFAULT) -> None:
     """Remove the deployments of queues that need no worker: without one they would be shown as not ready."""
-    kept = {each["name"] for each in declared_file(unneeded)["deployments"]}
     async with get_client() as client:
-        for name in {each["name"] for each in declared_file()["deployments"]} - kept:
-            with suppress(ObjectNotFound):
-                await client.delete_deployment((await client.read_deployment_by_name(workspace.deployed(name))).id)
+        for each in declared_file()["deployments"]:
+            if each["work_pool"]["work_queue_name"] in unneeded:
+                with suppress(ObjectNotFound):
+                    found = await client.read_deployment_by_name(workspace.deployed(each["name"]))
+                    await client.delete_deployment(found.id)
 
 
 async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:

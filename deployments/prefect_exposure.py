@@ -32,9 +32,8 @@ NO_TLS: Final = (
 )
 NO_PASSWORD: Final = "it accepts every caller (set PREFECT_SERVER_API_AUTH_STRING on it, PREFECT_API_AUTH_STRING here)"
 NO_KEY: Final = (
-    "it is not known to have its own encryption key (set "
-    "PREFECT_SERVER_ENCRYPTION_KEY on it, then KEYTURN_PREFECT_ENCRYPTED=true "
-    "here)"
+    "it is not known to have its own encryption key "
+    "(set PREFECT_SERVER_ENCRYPTION_KEY on it, then KEYTURN_PREFECT_ENCRYPTED=true here)"
 )
 
 Ask = Callable[[str], int]

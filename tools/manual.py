@@ -54,7 +54,7 @@ OURS: Final = ("diagrams.js", "manual.css")
 SECONDS_FOR_NPM: Final = 120
 INDEX: Final = "README.md"
 """The page of a folder that a link names."""
-GENERATED: Final = tuple(
+REFERENCE: Final = tuple(
     f"docs/{name}.md" for name in ("catalogue", "cli", "errors", "licences", "metrics", "security-tests")
 )
 """Reference: generated from the code, or held to it by tests."""
@@ -146,7 +146,7 @@ def counted(root: Path) -> dict[str, int]:
     words = dict.fromkeys(("guides and concepts", "reference", "decisions"), 0)
     for page in [root / FRONT[0], *(root / "docs").rglob("*.md")]:
         name = str(page.relative_to(root))
-        kind = "decisions" if "decisions/" in name else "reference" if name in GENERATED else "guides and concepts"
+        kind = "decisions" if "decisions/" in name else "reference" if name in REFERENCE else "guides and concepts"
         words[kind] += measures(page.read_text()).words
     return words
 

@@ -72,7 +72,7 @@ def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Decla
 
     done = run("repair", "recover", "--dry-run")
     assert done.exit_code == 1
-    assert "no login can test it" in told(done)
+    assert "no login can test" in told(done)
     assert "--untested" in told(done)
     done = run("repair", "recover", path, "--dry-run", "--untested", "--json")
     rows = json.loads(done.stdout)["secrets"][0]["values"]

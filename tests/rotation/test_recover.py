@@ -455,7 +455,7 @@ def test_what_nobody_can_try_is_asked_for_by_name(durable: Lab) -> None:
     newest = durable.current(secret)
     workspace = restore(durable, opened, saved)
     found = values(workspace, secret.path)
-    with pytest.raises(Ahead, match="no login can test it") as caught:
+    with pytest.raises(Ahead, match="no login can test") as caught:
         choose(found)
     assert "--untested" in caught.value.hint
     recover(workspace, found, choose(found, untested=True))

@@ -42,7 +42,7 @@ class ServiceBusSettings(ConsumerBase):
     @model_validator(mode="after")
     def _queue_or_topic(self) -> Self:
         if (self.queue is None) == (self.topic is None):
-            raise refused("give a queue or a topic, not both", "Say one of queue and topic.", "queue")
+            raise refused("it needs either a queue or a topic", "Say one of queue and topic.", "queue")
         return self
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:

@@ -67,6 +67,6 @@ def trail_here() -> Path:
     directory = trail_directory(os.environ)
     if not directory.is_dir():
         problem = "no log has been read into it: nothing is known of who read what"
-        hint = f"Run this where `keyturn serve` does, as its user, or give with {VARIABLE} the trail's directory"
+        hint = f"Run this where `keyturn serve` does, as its user, or set {VARIABLE} to the trail's directory"
         raise NotFound("read", f"the access trail {directory}", problem, hint)
     return directory

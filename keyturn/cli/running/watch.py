@@ -182,7 +182,7 @@ class Watcher:
             state = run.state.name.lower()
             if state == BEHIND:
                 return note("  another run of its deployment is at work: this one begins when that is over")
-            note(f"  the run has not started ( {state}). Is a worker running for pool {self._pool} run?")
+            note(f"  the run has not started ({state}). Is a worker running for pool {self._pool}?")
         return None
 
     def _steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":

@@ -73,7 +73,7 @@ def why_not(own: str, own_epoch: Epoch | None, other: str, other_epoch: Epoch | 
     ``other_epoch`` is the last one read from ``other``.
     """
     if own_epoch is None:
-        return f"which of {own} and {other} is the active one is missing"
+        return f"the active one of {own} and {other} is missing"
     number = own_epoch.number
     if other_epoch is not None and other_epoch.number > number:
         return f"{other_epoch.writable} is written since epoch {other_epoch.number}, and this hub is of epoch {number}"

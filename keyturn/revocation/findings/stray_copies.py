@@ -34,7 +34,7 @@ def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, resul
                 continue
             with record_action(workspace, "erase", copy.marks.source if copy.marks else "", place=place):
                 words = view.purge(copy.name)
-            result.add_done(place, "; ".join(("a copy that are no longer declared is removed", *words)))
+            result.add_done(place, "; ".join(("a copy that is no longer declared is removed", *words)))
         if is_clear:
             result.check(CheckSubject.ELSEWHERE, store, CheckAnswer.CLEAR)
 

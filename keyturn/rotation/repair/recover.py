@@ -54,7 +54,7 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
         hint = f"Make a new one: keyturn rotate {held.path} --now; or keep it: {keep}"
         raise Ahead("recover", held.path, problem, hint)
     if held.untried:
-        problem = f"no login can test it whether what {held.untried.place} holds works"
+        problem = f"no login can test whether what {held.untried.place} holds works"
         hint = f"See what uses it, then: keyturn repair recover {held.path} --untested"
         raise Ahead("recover", held.path, problem, hint)
     why = "; ".join(f"{value.place}: {value.why}" for value in held.useless)
@@ -73,7 +73,7 @@ def unproven(held: HeldValues) -> Ahead:
     missing = f", and no copy is at {', '.join(held.absent)}, as after a revocation" if held.absent else ""
     problem = (
         f"it could not be proven that version {held.hub_version} was not revoked "
-        f"after {since}: no login can test it whether it works{missing}"
+        f"after {since}: no login can test whether it works{missing}"
     )
     hint = (
         f"Ask who was on call. If it was not revoked: keyturn repair recover {held.path} "

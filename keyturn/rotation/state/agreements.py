@@ -213,7 +213,7 @@ def agreement_in(state: State, place: str) -> Agreement:
             raise ValueError("zone")
     except (ValueError, TypeError, KeyError, AttributeError):
         hint = "See the hub's audit log for who wrote it"
-        raise Invalid("read", place, "the entry is not a agreement", hint) from None
+        raise Invalid("read", place, "the entry is not an agreement", hint) from None
     return agreement
 
 
