@@ -393,7 +393,7 @@ def test_the_command_writes_the_report_and_says_what_it_did(site: Site, tmp_path
 def test_a_drill_runs_on_the_local_stack_alone(site: Site, tmp_path: Path) -> None:
     arguments = ("drill", KEYS, "--catalogue", str(site.catalogue))
     elsewhere = surroundings(site.stack.home, VAULT_ADDR="http://127.0.0.1:9")
-    one_line(run_keyturn(*arguments, env=elsewhere), "VAULT_ADDR leads to http://127.0.0.1:9", "Unset VAULT_ADDR")
+    one_line(run_keyturn(*arguments, env=elsewhere), "VAULT_ADDR points to http://127.0.0.1:9", "Unset VAULT_ADDR")
     one_line(run_keyturn(*arguments, env=surroundings(tmp_path / "none")), "no local stack", "keyturn up")
 
 

@@ -96,7 +96,7 @@ def test_a_change_is_in_an_increment_soon_with_the_least_rights_and_a_removed_ch
     with serving(workspace, settings) as (tenure, lines):
         assert eventually(lambda: newest(settings) is not None)
         base = at_last(settings)
-        assert any(f"{base.name}/0: a base of" in line for line in lines)
+        assert eventually(lambda: any(f"{base.name}/0: a base of" in line for line in lines))
         lab.hub.write(path, SecretFields({"password": "of no matter"}), cas=0)
         place = open_place(settings.place)
 

@@ -269,7 +269,7 @@ def test_a_certificate_that_the_mount_cut_short_is_revoked_and_refused(lab: Lab,
     before = set(lab.root.list(f"{pki.mount}/certs")["data"]["keys"])
     lab.root.sys.tune_mount_configuration(pki.mount, max_lease_ttl="100h")
     try:
-        with pytest.raises(Invalid, match=r"lasts 4 days.*ttl asks for 30 days"):
+        with pytest.raises(Invalid, match=r"valid for 4 days.*ttl asks for 30 days"):
             strategy(hub, pki, role).mint(None)
     finally:
         lab.root.sys.tune_mount_configuration(pki.mount, max_lease_ttl="87600h")
