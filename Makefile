@@ -62,8 +62,8 @@ manifests: setup  ## write deployments/kustomize from the Helm chart
 digests: setup  ## write images.env: the containers' images by digest (needs Docker, and the registries)
 	@$(PY) -m tools.image_digests images.env
 
-screenshot: setup  ## take the pictures in docs/images, from a stack that runs
-	$(PY) -m tools.screenshot
+screenshot: setup  ## take the pictures in docs/images, from a stack that runs (ARGS=rotation: this one)
+	$(PY) -m tools.screenshot $(ARGS)
 
 manual: setup  ## build the manual as a site, into dist/manual/site
 	$(PY) -m tools.manual
