@@ -239,7 +239,7 @@ def test_the_commands_do_the_same(site: AccessSite, tmp_path: Path, monkeypatch:
     run = shell(site, tmp_path, monkeypatch)
     explained = run("dora", "access", "explain", site.secret.path)
     assert explained.exit_code == 1
-    assert "not given: no policy is about this secret" in explained.stderr
+    assert "not given: no policy covers this secret and requester" in explained.stderr
     assert run("ana", "access", "explain", site.secret.path, "--for", "1h").exit_code == 0
     asked = run("ana", "access", "request", site.secret.path, "--purpose", "a query hangs", "--json")
     assert asked.exit_code == 0, asked.output
