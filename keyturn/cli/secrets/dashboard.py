@@ -1,7 +1,7 @@
 """``keyturn dashboard``: one page of everything, for a browser, a printer or a wall."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from keyturn.settings.prefect import read_settings
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
+    from keyturn.cli.secrets.copies import CopyStatus
     from keyturn.cli.secrets.overview import Overview
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.rotation.state.context import Workspace
@@ -50,8 +51,17 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 
 def unchecked_board(catalogue: "Catalogue", error: KeyturnError) -> Dashboard:
     """The page without a hub: every declared secret, as not checked."""
+    page_of = secret_pages()
     secrets = [
-        SecretLine(path, each.owner, str(each.classification), each.rotation.strategy, Level.UNKNOWN, ["not checked"])
+        SecretLine(
+            path,
+            each.owner,
+            str(each.classification),
+            each.rotation.strategy,
+            Level.UNKNOWN,
+            ["not checked"],
+            page=page_of(path),
+        )
         for path, each in sorted(catalogue.secrets.items())
     ]
     return Dashboard(datetime.now(UTC), os.environ.get("VAULT_ADDR", ""), catalogue.id, secrets, unseen=[error.text])
@@ -69,6 +79,13 @@ LEVELS: Final = {
     Grade.UNKNOWN: Level.UNKNOWN,
     Grade.FAILED: Level.BAD,
 }
+
+
+def secret_pages() -> Callable[[str], str]:
+    """Return a function that gives the address of a secret's page in Prefect's UI; empty without one."""
+    settings, names = read_settings(os.environ, Path.cwd()), WorkspaceNames.from_environment(os.environ)
+    ui = settings.ui_url.rstrip("/") if settings else ""
+    return lambda path: f"{ui}/artifacts/key/{names.secret_artifact(path)}" if ui else ""
 
 
 @dataclass(frozen=True)
@@ -94,10 +111,8 @@ class Drawing:
         )
 
     @cached_property
-    def pages(self) -> str:
-        """The address of artifacts in Prefect's UI; empty without one."""
-        settings = read_settings(os.environ, Path.cwd())
-        return f"{settings.ui_url.rstrip('/')}/artifacts/key/" if settings and settings.ui_url else ""
+    def page_of(self) -> Callable[[str], str]:
+        return secret_pages()
 
     def _secret(self, status: "SecretStatus") -> SecretLine:
         from keyturn.rotation.copies.push import CopyState
@@ -114,11 +129,11 @@ class Drawing:
             (status.now - status.rotated_at).days if status.rotated_at else None,
             limit.days if limit else None,
             status.outlook.at if status.outlook else None,
-            [" ".join(copy.lines()) for copy in status.copies],
+            list(map(copy_line, status.copies)),
             [" ".join(hearing.lines()) for hearing in status.consumers],
             _share([copy.state == CopyState.IN_STEP for copy in status.copies], "in sync"),
-            _share([hearing.answer is Answer.TOLD for hearing in status.consumers], "notified"),
-            self.pages and self.pages + WorkspaceNames.from_environment(os.environ).secret_artifact(status.path),
+            _share([hearing.answer in NOTIFIED for hearing in status.consumers], "notified"),
+            self.page_of(status.path),
         )
 
     def _health(self) -> Iterator[OtherLine]:
@@ -175,6 +190,17 @@ class Drawing:
         for part in self.overview.parts:
             level = Level.UNKNOWN if part.error else Level.BAD if part.problem else Level.WELL
             yield OtherLine("service", part.part, level, part.problem or f"on {part.lease.host}")
+
+
+NOTIFIED: Final = frozenset({Answer.TOLD, Answer.SENT, Answer.INCIDENT})
+
+
+def copy_line(copy: "CopyStatus") -> str:
+    """Return a copy's state; of a copy that keeps an older version on purpose also why."""
+    from keyturn.rotation.copies.push import CopyState
+
+    kept = copy.item.why if copy.state == CopyState.IN_STEP else ""
+    return ", ".join(filter(None, [" ".join(copy.lines()), kept]))
 
 
 def _share(good: Sequence[bool], word: str) -> str:
