@@ -112,7 +112,8 @@ def licence(name: str) -> str:
     classifiers = [line for line in metadata.get_all("Classifier") or () if line.startswith("License ::")]
     words = [line.rpartition(" :: ")[2] for line in classifiers]
     own = "".join(metadata.get_all("License") or ()).partition("\n")[0]
-    return "".join(metadata.get_all("License-Expression") or ()) or ", ".join(words) or own or UNDECLARED.get(name, UNKNOWN)
+    expression = "".join(metadata.get_all("License-Expression") or ())
+    return expression or ", ".join(words) or own or UNDECLARED.get(name, UNKNOWN)
 
 
 def table() -> str:

@@ -27,6 +27,7 @@ from keyturn.pages.dashboard_page import write_dashboard
 from keyturn.rotation.copies.push import CopyState, look_at_copy, push_destination
 from local.support.ports import free_port
 from tests.support.lab import Lab, catalogue_data
+from tests.support.places import single
 from tests.support.world import REGION
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -161,7 +162,7 @@ def test_without_a_hub_the_page_lists_every_declared_secret_as_not_checked(
 def test_a_copy_that_keeps_an_older_version_on_purpose_is_in_sync(lab: Lab, update: str) -> None:
     made = lab.generated(destinations=[{"store": "memory", "name": f"kept-{update}", "update": update}])
     workspace = lab.open(made).workspace
-    (place,) = workspace.catalogue.secret(made.path).destinations
+    (place,) = single(workspace.catalogue.secret(made.path).destinations)
     push_destination(workspace, made.path, place)
     lab.hub.write(made.path, SecretFields({**made.first, "value": "another"}), cas=1)
     push_destination(workspace, made.path, place)

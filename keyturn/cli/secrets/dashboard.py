@@ -1,10 +1,9 @@
 """``keyturn dashboard``: one page of everything, for a browser, a printer or a wall."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,7 +21,6 @@ from keyturn.settings.prefect import read_settings
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
-    from keyturn.cli.secrets.copies import CopyStatus
     from keyturn.cli.secrets.overview import Overview
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.rotation.state.context import Workspace
@@ -51,20 +49,12 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 
 def unchecked_board(catalogue: "Catalogue", error: KeyturnError) -> Dashboard:
     """The page without a hub: every declared secret, as not checked."""
-    page_of = secret_pages()
     secrets = [
-        SecretLine(
-            path,
-            each.owner,
-            str(each.classification),
-            each.rotation.strategy,
-            Level.UNKNOWN,
-            ["not checked"],
-            page=page_of(path),
-        )
+        SecretLine(path, each.owner, str(each.classification), each.rotation.strategy, Level.UNKNOWN, ["not checked"])
         for path, each in sorted(catalogue.secrets.items())
     ]
-    return Dashboard(datetime.now(UTC), os.environ.get("VAULT_ADDR", ""), catalogue.id, secrets, unseen=[error.text])
+    pages, hub = secret_pages(catalogue.secrets), os.environ.get("VAULT_ADDR", "")
+    return Dashboard(datetime.now(UTC), hub, catalogue.id, secrets, unseen=[error.text], pages=pages)
 
 
 def board_of(workspace: "Workspace") -> Dashboard:
@@ -79,13 +69,14 @@ LEVELS: Final = {
     Grade.UNKNOWN: Level.UNKNOWN,
     Grade.FAILED: Level.BAD,
 }
+NOTIFIED: Final = (Answer.TOLD, Answer.SENT, Answer.INCIDENT)
 
 
-def secret_pages() -> Callable[[str], str]:
-    """Return a function that gives the address of a secret's page in Prefect's UI; empty without one."""
+def secret_pages(paths: Iterable[str]) -> dict[str, str]:
+    """Return the addresses of secrets' pages in Prefect's UI; empty without one."""
     settings, names = read_settings(os.environ, Path.cwd()), WorkspaceNames.from_environment(os.environ)
     ui = settings.ui_url.rstrip("/") if settings else ""
-    return lambda path: f"{ui}/artifacts/key/{names.secret_artifact(path)}" if ui else ""
+    return {path: f"{ui}/artifacts/key/{names.secret_artifact(path)}" for path in paths} if ui else {}
 
 
 @dataclass(frozen=True)
@@ -108,11 +99,8 @@ class Drawing:
             [*others, *drills],
             list(self.overview.counts.items()),
             [*unseen, *undrilled],
+            secret_pages(self.workspace.catalogue.secrets),
         )
-
-    @cached_property
-    def page_of(self) -> Callable[[str], str]:
-        return secret_pages()
 
     def _secret(self, status: "SecretStatus") -> SecretLine:
         from keyturn.rotation.copies.push import CopyState
@@ -129,11 +117,10 @@ class Drawing:
             (status.now - status.rotated_at).days if status.rotated_at else None,
             limit.days if limit else None,
             status.outlook.at if status.outlook else None,
-            list(map(copy_line, status.copies)),
+            [" ".join(copy.lines()) for copy in status.copies],
             [" ".join(hearing.lines()) for hearing in status.consumers],
             _share([copy.state == CopyState.IN_STEP for copy in status.copies], "in sync"),
             _share([hearing.answer in NOTIFIED for hearing in status.consumers], "notified"),
-            self.page_of(status.path),
         )
 
     def _health(self) -> Iterator[OtherLine]:
@@ -157,10 +144,10 @@ class Drawing:
         from keyturn.doctor.drills import AREA, drill_results
 
         try:
-            results = list(drill_results(self.workspace))
+            results = drill_results(self.workspace)
+            return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
         except KeyturnError as error:
             return [], [f"drills: {error.text}"]
-        return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
 
     def _unreviewed(self) -> Iterator[OtherLine]:
         for glass in self.overview.unreviewed:
@@ -182,25 +169,13 @@ class Drawing:
 
     def _keys(self) -> Iterator[OtherLine]:
         for key in self.overview.keys:
-            now = self.workspace.hub_now()
-            level = Level.BAD if key.error else Level.SOON if key.due(now) else Level.WELL
+            level = Level.BAD if key.error else Level.SOON if key.due(self.workspace.hub_now()) else Level.WELL
             yield OtherLine("key", key.name, level, key.error or str(key.standing))
 
     def _parts(self) -> Iterator[OtherLine]:
         for part in self.overview.parts:
             level = Level.UNKNOWN if part.error else Level.BAD if part.problem else Level.WELL
             yield OtherLine("service", part.part, level, part.problem or f"on {part.lease.host}")
-
-
-NOTIFIED: Final = frozenset({Answer.TOLD, Answer.SENT, Answer.INCIDENT})
-
-
-def copy_line(copy: "CopyStatus") -> str:
-    """Return a copy's state; of a copy that keeps an older version on purpose also why."""
-    from keyturn.rotation.copies.push import CopyState
-
-    kept = copy.item.why if copy.state == CopyState.IN_STEP else ""
-    return ", ".join(filter(None, [" ".join(copy.lines()), kept]))
 
 
 def _share(good: Sequence[bool], word: str) -> str:
@@ -214,10 +189,9 @@ def level_of(status: "SecretStatus") -> Level:
 
     refused = status.login is not None and status.login.result is Login.REFUSED
     late = status.outlook is not None and status.outlook.alarm
-    failing = any(copy.fails for copy in status.copies)
     if status.error:
         return Level.UNKNOWN
-    if status.missing or status.ended_by or refused or late or failing:
+    if status.missing or status.ended_by or refused or late or any(copy.fails for copy in status.copies):
         return Level.BAD
     behind = any(copy.state != CopyState.IN_STEP for copy in status.copies)
     silent = any(hearing.silence for hearing in status.consumers)
