@@ -36,6 +36,9 @@ FRONT: Final = ("README.md", "index.md")
 LINK: Final = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?\)")
 HREF: Final = re.compile(r'(?:href|src)="?([^"\s>]+)')
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+LINE_LINK: Final = re.compile(r'<a id="__codelineno-[^>]*></a>')
+"""The theme's link to a line of code: it has no text, and would be a stop for the keyboard."""
+EMPTY_HEADING: Final = re.compile(r"<th([^>]*)></th>")
 MISSING: Final = "404.html"
 """Served in any folder, so its links are of the site's root."""
 LONGEST: Final = 200
@@ -50,7 +53,7 @@ KEPT: Final = Path("dist") / "mermaid"
 """Where it is kept for the next build, which needs no network then."""
 BESIDE: Final = "beside"
 """The folder of the gathered pages for it, for the script that loads it and for styles, as zensical.toml names them."""
-OURS: Final = ("diagrams.js", "manual.css")
+OURS: Final = ("accessibility.js", "diagrams.js", "manual.css")
 SECONDS_FOR_NPM: Final = 120
 INDEX: Final = "README.md"
 """The page of a folder that a link names."""
@@ -141,6 +144,12 @@ def narrow_search(site: Path) -> None:
     (site / INDEXED).write_text(json.dumps(index))
 
 
+def make_accessible(site: Path) -> None:
+    """Remove links without text, and make headings without text plain cells."""
+    for page in site.rglob("*.html"):
+        page.write_text(EMPTY_HEADING.sub(r"<td\1></td>", LINE_LINK.sub("", page.read_text())))
+
+
 def counted(root: Path) -> dict[str, int]:
     """The words of the pages by kind, without code blocks."""
     words = dict.fromkeys(("guides and concepts", "reference", "decisions"), 0)
@@ -217,6 +226,7 @@ def main(root: Path = ROOT) -> None:
         lay_beside(root / PAGES, root / KEPT)
         build(root)
         narrow_search(root / SITE)
+        make_accessible(root / SITE)
         if dead := sorted(set(dead_links(root / SITE))):
             raise Invalid("build", "the manual", f"links lead nowhere: {', '.join(dead)}", "Mend these links")
     except KeyturnError as error:

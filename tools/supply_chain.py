@@ -40,6 +40,9 @@ REQUIRED: Final = "KEYTURN_AUDIT"
 ELSEWHERE: Final = {"async-timeout": "Apache-2.0", "pywin32": "PSF-2.0"}
 """The licences of what is locked for other systems or Pythons, and so isn't installed where this runs."""
 
+UNDECLARED: Final = {"axe-playwright-python": "MPL-2.0 AND MIT"}
+"""The licences of what is installed and declares none: those of its files."""
+
 UNKNOWN: Final = "unknown"
 
 
@@ -109,7 +112,8 @@ def licence(name: str) -> str:
     classifiers = [line for line in metadata.get_all("Classifier") or () if line.startswith("License ::")]
     words = [line.rpartition(" :: ")[2] for line in classifiers]
     own = "".join(metadata.get_all("License") or ()).partition("\n")[0]
-    return "".join(metadata.get_all("License-Expression") or ()) or ", ".join(words) or own or UNKNOWN
+    expression = "".join(metadata.get_all("License-Expression") or ())
+    return expression or ", ".join(words) or own or UNDECLARED.get(name, UNKNOWN)
 
 
 def table() -> str:

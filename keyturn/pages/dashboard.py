@@ -1,8 +1,8 @@
 """The dashboard's data: every secret and what belongs to it, without values."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -25,10 +25,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class SecretLine:
-    """One secret; ``states``, ``copies`` and ``consumers`` are lines of text, ``age`` and ``limit`` are in days.
-
-    ``page`` is the address of its page in Prefect's UI, with its history and runs; empty without one.
-    """
+    """One secret; ``states``, ``copies`` and ``consumers`` are lines of text, ``age`` and ``limit`` are in days."""
 
     path: str
     owner: str
@@ -43,7 +40,6 @@ class SecretLine:
     consumers: Sequence[str] = ()
     copies_summary: str = ""
     consumers_summary: str = ""
-    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,10 @@ class OtherLine:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """The dashboard at ``looked_at`` by the hub's clock; ``unseen`` is what could not be read."""
+    """The dashboard at ``looked_at`` by the hub's clock; ``unseen`` is what could not be read.
+
+    ``pages`` are the addresses of secrets' pages in Prefect's UI, with their runs and history, by path.
+    """
 
     looked_at: datetime
     hub: str
@@ -67,6 +66,7 @@ class Dashboard:
     others: Sequence[OtherLine] = ()
     copies: Sequence[tuple[str, int]] = ()
     unseen: Sequence[str] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tiles(self) -> list[tuple[str, str]]:

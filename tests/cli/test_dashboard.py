@@ -1,6 +1,7 @@
 """`keyturn dashboard`: one page that tells of everything, holds names alone, and runs nothing that a name brings."""
 
 import base64
+import dataclasses
 import hashlib
 import html
 import os
@@ -16,11 +17,17 @@ import yaml
 from typer.testing import CliRunner
 
 from keyturn.cli.app import app
+from keyturn.cli.programs.hearing import Answer, Hearing
+from keyturn.cli.secrets.dashboard import Drawing
+from keyturn.cli.secrets.overview import seen_in_hub
 from keyturn.core.ports.hub import ROTATED_AT
+from keyturn.core.sensitive import SecretFields
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 from keyturn.pages.dashboard_page import write_dashboard
+from keyturn.rotation.copies.push import CopyState, look_at_copy, push_destination
 from local.support.ports import free_port
 from tests.support.lab import Lab, catalogue_data
+from tests.support.places import single
 from tests.support.world import REGION
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -131,6 +138,7 @@ def test_without_a_hub_the_page_lists_every_declared_secret_as_not_checked(
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
     monkeypatch.setenv("VAULT_ADDR", f"https://127.0.0.1:{free_port()}")
     monkeypatch.setenv("VAULT_TOKEN", "unused")
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example/api")
     made = lab.generated()
     data = catalogue_data(lab.world, (made,), {"kind": "aws-secrets-manager", "region": REGION}, {})
     del data["secrets"][made.path]["path"]
@@ -144,3 +152,33 @@ def test_without_a_hub_the_page_lists_every_declared_secret_as_not_checked(
     rows = [" ".join(row.split()) for row in Page(text).rows]
     (row,) = (row for row in rows if made.path.rpartition("/")[2] in row)
     assert "unknown not checked" in row, rows
+    assert any(
+        (attributes.get("href") or "").startswith("https://prefect.example/artifacts/key/secret-")
+        for _, attributes in Page(text).elements
+    )
+
+
+@pytest.mark.parametrize("update", ["create-only", "add-fields"])
+def test_a_copy_that_keeps_an_older_version_on_purpose_is_in_sync(lab: Lab, update: str) -> None:
+    made = lab.generated(destinations=[{"store": "memory", "name": f"kept-{update}", "update": update}])
+    workspace = lab.open(made).workspace
+    (place,) = single(workspace.catalogue.secret(made.path).destinations)
+    push_destination(workspace, made.path, place)
+    lab.hub.write(made.path, SecretFields({**made.first, "value": "another"}), cas=1)
+    push_destination(workspace, made.path, place)
+    assert look_at_copy(workspace, made.path, place).state is CopyState.KEPT
+    shown = Drawing(workspace, seen_in_hub(workspace)).board()
+    (line,) = shown.secrets
+    assert line.level is Level.WELL
+    assert line.copies_summary == "1 of 1 in sync"
+    assert line.copies == [f"memory in sync, {update}: it keeps what it has"]
+    assert ("1 of 1", "copies in sync") in shown.tiles
+
+
+def test_a_consumer_that_does_not_acknowledge_counts_as_notified(lab: Lab) -> None:
+    workspace = lab.open(lab.generated()).workspace
+    overview = seen_in_hub(workspace)
+    hearings = tuple(Hearing(str(answer), answer) for answer in Answer)
+    secrets = [dataclasses.replace(overview.secrets[0], consumers=hearings)]
+    (line,) = Drawing(workspace, dataclasses.replace(overview, secrets=secrets)).board().secrets
+    assert line.consumers_summary == f"3 of {len(Answer)} notified"

@@ -14,6 +14,7 @@ from urllib.parse import quote_plus, urlsplit
 
 import pytest
 
+from tests.pages.accessibility import LOOKS, violations
 from tests.pages.test_in_chromium import AT_HAND
 from tools import manual
 from tools.browser import Tab, opened_browser
@@ -124,15 +125,33 @@ class Quiet(SimpleHTTPRequestHandler):
         """Write nothing."""
 
 
-def test_the_search_answers_common_questions_in_its_first_three_hits(tab: Tab, site: Path) -> None:
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Where the manual is served."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        tab.go(f"http://127.0.0.1:{server.server_port}/")
-        tab.page.wait_for_load_state("networkidle")
-        tab.page.locator(".md-search__button").click()
-        tab.page.locator("dialog input").first.wait_for()
-        answers = {question: hits(tab, question) for question in QUESTIONS}
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def visited(tab: Tab, address: str) -> None:
+    """Open a page as on a first visit: the theme otherwise keeps the colours of the last one."""
+    tab.go(address)
+    tab.run("localStorage.clear()")
+    tab.page.reload()
+    tab.page.wait_for_load_state("networkidle")
+
+
+def open_search(tab: Tab) -> None:
+    """Open the search by keyboard."""
+    tab.press("/")
+    tab.page.locator("dialog input").first.wait_for()
+
+
+def test_the_search_answers_common_questions_in_its_first_three_hits(tab: Tab, address: str) -> None:
+    visited(tab, f"{address}/")
+    open_search(tab)
+    answers = {question: hits(tab, question) for question in QUESTIONS}
     missed = {question: found for question, found in answers.items() if not {*found} & {*QUESTIONS[question]}}
     assert missed == {}
 
@@ -145,3 +164,16 @@ def hits(tab: Tab, question: str) -> list[str]:
     links = [urlsplit(link.get_attribute("href") or "") for link in found.all()[:3]]
     names = [(link.path.strip("/").removeprefix("docs/"), link.fragment) for link in links]
     return [f"{page}#{heading}" if heading else page for page, heading in names]
+
+
+@pytest.mark.parametrize(("width", "dark"), LOOKS)
+def test_axe_finds_nothing_on_pages_and_in_the_search(tab: Tab, address: str, width: int, dark: bool) -> None:
+    tab.size(width, 900, dark=dark)
+    for page in ("start", "consumers", "metrics"):
+        visited(tab, f"{address}/docs/{page}/")
+        assert tab.run("document.body.dataset.mdColorScheme") == ("slate" if dark else "default")
+        assert violations(tab) == [], page
+    open_search(tab)
+    assert hits(tab, "rotation")
+    assert violations(tab) == []
+    tab.size(1300, 900)

@@ -451,7 +451,7 @@ def test_no_name_becomes_markup_in_the_page(text: str) -> None:
     page = Page(to_html(case, told, LedgerFacts((), text)))
     assert set(page.tags) <= PLAIN_TAGS
     assert set(page.attributes) <= {
-        *("lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "scope", "data-label"),
+        *("lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "scope", "tabindex", "data-label"),
     }
     assert all(value.startswith("#") for value in page.attributes["href"])
     assert " ".join(visible(text).split()) in page.text

@@ -67,7 +67,8 @@ class CopyStatus:
 
     def lines(self) -> list[str]:
         since = [f"  since {when(self.since)}"] if self.since else []
-        return [f"{self.item.store} {self.state}{f', {self.kind}' if self.kind else ''}", *since]
+        reason = self.item.why if self.item.action is Action.IN_SYNC else self.kind
+        return [f"{self.item.store} {self.state}{f', {reason}' if reason else ''}", *since]
 
     def to_data(self) -> dict[str, Any]:
         return {

@@ -1,10 +1,9 @@
 """``keyturn dashboard``: one page of everything, for a browser, a printer or a wall."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -54,7 +53,8 @@ def unchecked_board(catalogue: "Catalogue", error: KeyturnError) -> Dashboard:
         SecretLine(path, each.owner, str(each.classification), each.rotation.strategy, Level.UNKNOWN, ["not checked"])
         for path, each in sorted(catalogue.secrets.items())
     ]
-    return Dashboard(datetime.now(UTC), os.environ.get("VAULT_ADDR", ""), catalogue.id, secrets, unseen=[error.text])
+    pages, hub = secret_pages(catalogue.secrets), os.environ.get("VAULT_ADDR", "")
+    return Dashboard(datetime.now(UTC), hub, catalogue.id, secrets, unseen=[error.text], pages=pages)
 
 
 def board_of(workspace: "Workspace") -> Dashboard:
@@ -69,6 +69,14 @@ LEVELS: Final = {
     Grade.UNKNOWN: Level.UNKNOWN,
     Grade.FAILED: Level.BAD,
 }
+NOTIFIED: Final = (Answer.TOLD, Answer.SENT, Answer.INCIDENT)
+
+
+def secret_pages(paths: Iterable[str]) -> dict[str, str]:
+    """Return the addresses of secrets' pages in Prefect's UI; empty without one."""
+    settings, names = read_settings(os.environ, Path.cwd()), WorkspaceNames.from_environment(os.environ)
+    ui = settings.ui_url.rstrip("/") if settings else ""
+    return {path: f"{ui}/artifacts/key/{names.secret_artifact(path)}" for path in paths} if ui else {}
 
 
 @dataclass(frozen=True)
@@ -91,13 +99,8 @@ class Drawing:
             [*others, *drills],
             list(self.overview.counts.items()),
             [*unseen, *undrilled],
+            secret_pages(self.workspace.catalogue.secrets),
         )
-
-    @cached_property
-    def pages(self) -> str:
-        """The address of artifacts in Prefect's UI; empty without one."""
-        settings = read_settings(os.environ, Path.cwd())
-        return f"{settings.ui_url.rstrip('/')}/artifacts/key/" if settings and settings.ui_url else ""
 
     def _secret(self, status: "SecretStatus") -> SecretLine:
         from keyturn.rotation.copies.push import CopyState
@@ -117,8 +120,7 @@ class Drawing:
             [" ".join(copy.lines()) for copy in status.copies],
             [" ".join(hearing.lines()) for hearing in status.consumers],
             _share([copy.state == CopyState.IN_STEP for copy in status.copies], "in sync"),
-            _share([hearing.answer is Answer.TOLD for hearing in status.consumers], "notified"),
-            self.pages and self.pages + WorkspaceNames.from_environment(os.environ).secret_artifact(status.path),
+            _share([hearing.answer in NOTIFIED for hearing in status.consumers], "notified"),
         )
 
     def _health(self) -> Iterator[OtherLine]:
@@ -142,10 +144,10 @@ class Drawing:
         from keyturn.doctor.drills import AREA, drill_results
 
         try:
-            results = list(drill_results(self.workspace))
+            results = drill_results(self.workspace)
+            return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
         except KeyturnError as error:
             return [], [f"drills: {error.text}"]
-        return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
 
     def _unreviewed(self) -> Iterator[OtherLine]:
         for glass in self.overview.unreviewed:
@@ -167,8 +169,7 @@ class Drawing:
 
     def _keys(self) -> Iterator[OtherLine]:
         for key in self.overview.keys:
-            now = self.workspace.hub_now()
-            level = Level.BAD if key.error else Level.SOON if key.due(now) else Level.WELL
+            level = Level.BAD if key.error else Level.SOON if key.due(self.workspace.hub_now()) else Level.WELL
             yield OtherLine("key", key.name, level, key.error or str(key.standing))
 
     def _parts(self) -> Iterator[OtherLine]:
@@ -188,10 +189,9 @@ def level_of(status: "SecretStatus") -> Level:
 
     refused = status.login is not None and status.login.result is Login.REFUSED
     late = status.outlook is not None and status.outlook.alarm
-    failing = any(copy.fails for copy in status.copies)
     if status.error:
         return Level.UNKNOWN
-    if status.missing or status.ended_by or refused or late or failing:
+    if status.missing or status.ended_by or refused or late or any(copy.fails for copy in status.copies):
         return Level.BAD
     behind = any(copy.state != CopyState.IN_STEP for copy in status.copies)
     silent = any(hearing.silence for hearing in status.consumers)
