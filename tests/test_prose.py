@@ -91,7 +91,7 @@ PAGES: Final = sorted(
 )
 TABLES: Final = {
     *("docs/compliance.md", "docs/incident-report.md", "docs/operations.md", "docs/prefect.md"),
-    *("docs/production.md", "docs/scale.md", "docs/serve.md"),
+    *("docs/production.md", "docs/scale.md"),
 }
 """Pages of guides that are tables of messages, settings and figures for the most part."""
 LONGEST_SENTENCE: Final = 30

@@ -23,7 +23,7 @@ NAME: Final = re.compile(r"\bkeyturn_[a-z0-9_]+")
 
 PAGE: Final = """# Metrics
 
-[`keyturn serve`](serve.md#the-numbers) exports these metrics at `/metrics` for Prometheus, and a [worker](prefect.md) \
+[`keyturn serve`](operations.md#prometheus) exports these metrics at `/metrics` for Prometheus, and a [worker](prefect.md) \
 at the address in `KEYTURN_WORKER_METRICS`. `python -m tools.metrics_page` generates this page. The metrics of an \
 application's client are in [the client's guide](client.md).
 

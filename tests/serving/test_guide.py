@@ -11,7 +11,8 @@ from keyturn.cli.running.serve import LISTEN
 from keyturn.serving.numbers.process import COUNTED, PREFIX, serving_metrics
 from tests.serving.test_endpoint import WORKING, endpoint, get
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+GUIDE = PAGE.partition("\n## Background services\n")[2].partition("\n## ")[0]
 COMMANDS = [shlex.split(line[2:]) for line in GUIDE.splitlines() if line.startswith("$ ")]
 
 
