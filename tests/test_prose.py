@@ -89,10 +89,7 @@ PAGES: Final = sorted(
     for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "strategies").glob("*.md"), ROOT / "README.md"]
     if page.name not in NOT_MEASURED
 )
-TABLES: Final = {
-    *("docs/compliance.md", "docs/incident-report.md", "docs/operations.md", "docs/prefect.md"),
-    *("docs/production.md", "docs/scale.md", "docs/serve.md"),
-}
+TABLES: Final = {"docs/compliance.md", "docs/incident-report.md", "docs/scale.md"}
 """Pages of guides that are tables of messages, settings and figures for the most part."""
 LONGEST_SENTENCE: Final = 30
 """Words that 95 of 100 sentences of a page do not exceed."""

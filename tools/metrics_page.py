@@ -23,9 +23,9 @@ NAME: Final = re.compile(r"\bkeyturn_[a-z0-9_]+")
 
 PAGE: Final = """# Metrics
 
-[`keyturn serve`](serve.md#the-numbers) exports these metrics at `/metrics` for Prometheus, and a [worker](prefect.md) \
-at the address in `KEYTURN_WORKER_METRICS`. `python -m tools.metrics_page` generates this page. The metrics of an \
-application's client are in [the client's guide](client.md).
+[`keyturn serve`](operations.md#prometheus) exports these metrics at `/metrics` for Prometheus, and a \
+[worker](prefect.md) at the address in `KEYTURN_WORKER_METRICS`. `python -m tools.metrics_page` generates this page. \
+The metrics of an application's client are in [the client's guide](client.md).
 
 - A metric that could not be determined is absent, never 0.
 - No label holds a value of a secret. Paths are labels only with `keyturn serve --per-secret`.

@@ -158,7 +158,7 @@ def numbers_at(name: str) -> str:
 
 
 def test_every_unit_that_runs_on_tells_its_numbers_where_the_guide_has_prometheus_ask(tmp_path: Path) -> None:
-    guide = (ROOT / "docs" / "serve.md").read_text()
+    guide = (ROOT / "docs" / "operations.md").read_text()
     (example,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", guide, re.DOTALL)
     (scraped,) = yaml.safe_load(example)["scrape_configs"]
     asked = [target for each in scraped["static_configs"] for target in each["targets"]]

@@ -72,7 +72,7 @@ def teller(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emp
     (tmp_path / "catalogue" / "all.yaml").write_text(CATALOGUE)
     as_environment(empty, tmp_path, monkeypatch)
     monkeypatch.setenv("KEYTURN_LEDGER_NAME", "shop")
-    for line in lines_of("serve.md", "keyturn setup hub --apply", "keyturn setup credentials"):
+    for line in lines_of("operations.md", "keyturn setup hub --apply", "keyturn setup credentials"):
         keyturn(*line.replace("/etc/keyturn/numbers", str(tmp_path / "teller")).split()[1:])
     empty.hub.write(SECRET, SecretFields({"value": "c4nary-one"}), cas=0)
     return empty
@@ -116,7 +116,7 @@ def publish_all(workspace: Workspace) -> list[str]:
 def relayed(teller: Empty) -> Iterator[str]:
     """`keyturn serve --only relay` with the files of that login and no other; where it is asked."""
     port, lines = free_port(), teller.directory / "relay.txt"
-    check, relay = lines_of("serve.md", "keyturn policy check --as numbers", "keyturn serve --only relay")
+    check, relay = lines_of("operations.md", "keyturn policy check --as numbers", "keyturn serve --only relay")
     env = {name: value for name, value in os.environ.items() if name != "VAULT_TOKEN"}
     for name, file in ((ROLE_ID_FILE, "role-id"), (SECRET_ID_FILE, "secret-id")):
         env[name] = str(teller.directory / "teller" / file)

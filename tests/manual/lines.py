@@ -69,7 +69,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         ("keyturn unused",),
     ),
     Elsewhere(
-        "serve.md",
+        "operations.md",
         "tests/hub_setup/test_numbers_login.py::test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read",
         (
             "keyturn setup hub --apply",

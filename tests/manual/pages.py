@@ -427,7 +427,6 @@ PAGES: Final = (
         ),
     ),
     Page("sync.md", stale_copy, (Way("keyturn plan --out", after=seen_to_do),)),
-    Page("operations.md"),
     Page("cli.md", answered, (Way("keyturn history ml-training/databse", 1),)),
     Page(
         "ledger.md",
@@ -445,7 +444,7 @@ PAGES: Final = (
     Page("agent.md", agents, (Way("keyturn agent", ready=READY),) * 5),
     Page("events.md", hub_log, (Way("keyturn follow", ready=READY),)),
     Page(
-        "serve.md",
+        "operations.md",
         serving,
         (
             Way("keyturn serve", ready=READY),

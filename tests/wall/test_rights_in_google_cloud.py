@@ -219,7 +219,7 @@ def test_what_is_not_there_yet_can_not_be_asked_about(
         client.delete_secret(name=f"{SECRETS}/{site.remote}")
     (unknown,) = [verdict for verdict in verdicts(site, resource_manager, False) if verdict.allowed is None]
     assert (unknown.place, unknown.needed) == (f"{SECRETS}/{site.remote}", True)
-    assert "not there yet" in unknown.why
+    assert "does not exist yet" in unknown.why
 
 
 def test_where_nobody_tells_rights_on_the_project_it_is_said(copied: InGoogleCloud) -> None:
