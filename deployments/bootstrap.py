@@ -157,7 +157,7 @@ async def bootstrap(
         await remove_automation(workspace.automation(REPORTS))
         with file_of(workspace, catalogue.unneeded_queues) as file:
             deploy(file)
-        await withdraw_deployments(catalogue.unneeded_queues, workspace)
+        await withdraw_deployments(catalogue.unneeded_queues, progress, workspace)
         await withdraw_schedules(workspace)
         await offer_choices(catalogue, workspace, incidents)
         progress("automations")
@@ -238,14 +238,17 @@ def deploy(file: Path) -> None:
         )
 
 
-async def withdraw_deployments(unneeded: Set[str], workspace: WorkspaceNames = DEFAULT) -> None:
+async def withdraw_deployments(
+    unneeded: Set[str], progress: Callable[[str], None], workspace: WorkspaceNames = DEFAULT
+) -> None:
     """Remove the deployments of queues that need no worker: without one they would be shown as not ready."""
     async with get_client() as client:
         for each in declared_file()["deployments"]:
-            if each["work_pool"]["work_queue_name"] in unneeded:
+            if (queue := each["work_pool"]["work_queue_name"]) in unneeded:
                 with suppress(ObjectNotFound):
                     found = await client.read_deployment_by_name(workspace.deployed(each["name"]))
                     await client.delete_deployment(found.id)
+                    progress(f"removed the deployment {each['name']}: nothing here needs the queue {queue}")
 
 
 async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:

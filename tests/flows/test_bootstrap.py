@@ -13,7 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.bootstrap import REQUESTED, bootstrap, deploy, make_pool
+from deployments.bootstrap import REQUESTED, bootstrap, deploy, make_pool, withdraw_deployments
 from deployments.prefect_checks import check_prefect, check_waits
 from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
@@ -154,6 +154,8 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "compliance-report": [],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
+    by_hand = {name for name, d in deployments.items() if "by-hand" in d["tags"]}
+    assert by_hand == {"emergency-revoke", "preview-revocation", "rotate-secret"}
     limits = {name: d["global_concurrency_limit"] for name, d in deployments.items()}
     one_at_a_time = (
         "keeper",
@@ -381,3 +383,13 @@ def test_a_late_secret_is_reported_once_a_day(installed: Installed, prefect: Pre
     wait_for(lambda: len(told(late)) > 1)
     wait_for(lambda: len(told(other)) > 1)
     assert (len(told(late)), len(told(other))) == (2, 2)
+
+
+def test_a_deployment_that_is_no_longer_needed_is_removed_and_named(prefect: PrefectServer) -> None:
+    flow = prefect.post("flows/", name="grant-access")["id"]
+    prefect.post("deployments/", name="grant-access", flow_id=flow)
+    lines: list[str] = []
+    for _ in range(2):
+        asyncio.run(withdraw_deployments(frozenset({"granter"}), lines.append))
+    assert lines == ["removed the deployment grant-access: nothing here needs the queue granter"]
+    assert "grant-access" not in by_name(prefect, "deployments")
