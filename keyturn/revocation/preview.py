@@ -1,7 +1,7 @@
 """What a revocation would do, and whom it would cut off."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.catalogue.spreading import all_places
@@ -66,7 +66,35 @@ def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -
     Raises TransientError where the hub can't be asked.
     """
     secrets = side_by_side(lambda path: preview_or_warning(workspace, path, mode), selection.paths, AT_ONCE)
+    secrets = with_store_warnings(workspace, secrets)
     return Preview(mode, tuple(secrets), selection.leases, tuple(planned_checks(workspace, selection)))
+
+
+def with_store_warnings(workspace: Workspace, secrets: Sequence[SecretPreview]) -> list[SecretPreview]:
+    """A warning for each copy in a store that this process can't read: one copy of each store is looked up."""
+    samples = {copy.partition(":")[0]: copy for secret in secrets for copy in secret.destinations}
+    answers = side_by_side(lambda copy: store_problem(workspace, copy), samples.values())
+    problems = {store: problem for store, problem in zip(samples, answers, strict=True) if problem}
+    return [
+        replace(secret, warnings=(*secret.warnings, *store_warnings(secret.destinations, problems)))
+        for secret in secrets
+    ]
+
+
+def store_problem(workspace: Workspace, copy: str) -> str:
+    """Why the copy can't be looked up, with the remedy; empty if it can."""
+    store, _, remote = copy.partition(":")
+    try:
+        workspace.open_store(store).describe(remote)
+    except KeyturnError as error:
+        return error.text
+    return ""
+
+
+def store_warnings(copies: Sequence[str], problems: Mapping[str, str]) -> Iterator[str]:
+    for copy in copies:
+        if problem := problems.get(copy.partition(":")[0]):
+            yield f"{copy} can't be replaced with this login, so the incident would stay open: {problem}"
 
 
 def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check]:

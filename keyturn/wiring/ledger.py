@@ -136,7 +136,7 @@ def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
 def _elsewhere(name: LedgerName) -> Invalid:
     """The error where this machine or user can't reach the ledger."""
     problem = f"it is {name.place.words}, and can't be reached from {socket.gethostname()} as this user"
-    hint = "Run this where the ledger is, or set KEYTURN_LEDGER. PostgreSQL can be reached from all machines"
+    hint = "Run this where the ledger is, or set KEYTURN_LEDGER for this process; restart a worker afterwards"
     return Invalid("write to", f"the ledger {name.origin}", problem, hint)
 
 

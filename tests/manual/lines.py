@@ -91,13 +91,14 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     ),
     Elsewhere(
         "own-vault-and-clouds.md",
-        "tests/test_guide_short_road.py::test_six_commands_lead_to_an_installation_that_is_ready_and_no_query_fails",
+        "tests/test_guide_short_road.py::test_seven_commands_make_an_installation_that_is_ready_and_no_query_fails",
         (
             "keyturn setup hub",
             "keyturn setup target ml-postgres --password",
             "keyturn setup store",
             "keyturn setup prefect",
             "keyturn rotate",
+            "KEYTURN_HUB_ROLE_ID_FILE=",
             "keyturn doctor",
         ),
     ),

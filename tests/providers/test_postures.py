@@ -175,5 +175,5 @@ def test_secret_manager_tells_copies_in_one_location_and_those_that_let_anybody_
         client.set_iam_policy({"resource": "projects/postures/secrets/everywhere", "policy": policy})
         found = list(one.posture(["everywhere", "in-one-place"]))
     assert words(found, "replication") == "in one location alone: in-one-place"
-    assert words(found, "access by anybody") == "anybody is let in to everywhere"
-    assert safeties(found) == {"replication": Safety.WEAK, "access by anybody": Safety.BROKEN}
+    assert words(found, "access by anyone") == "open to anyone: everywhere"
+    assert safeties(found) == {"replication": Safety.WEAK, "access by anyone": Safety.BROKEN}

@@ -5,7 +5,7 @@ from secrets import token_urlsafe
 
 import pytest
 
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Denied, Invalid
 from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
@@ -120,6 +120,21 @@ def test_preview_and_plan_say_beforehand_which_fields_keep_it_open(lab: Lab) -> 
     assert any("declares the field secret" in words for words in shown.warnings)
     assert CheckSubject.KEPT_FIELDS in {check.subject for check in shown.checks}
     assert any(f"{secret.path}: the catalogue declares" in words for words in plan(opened.workspace).remarks)
+
+
+def test_the_preview_warns_of_a_store_that_this_login_cannot_read(lab: Lab) -> None:
+    secret = lab.generated()
+    opened = lab.open(with_copy(secret))
+
+    def warnings() -> list[str]:
+        (shown,) = preview_revocation(opened.workspace, Selection((secret.path,)), Mode.REPLACE).secrets
+        return [words for words in shown.warnings if words.startswith("memory:")]
+
+    assert warnings() == []
+    opened.store.down = Denied("find", "memory", "no usable credentials", "Give this process a role")
+    (warning,) = warnings()
+    assert "so the incident would stay open" in warning
+    assert warning.endswith("no usable credentials. Give this process a role")
 
 
 def test_all_that_the_preview_lists_is_checked(lab: Lab) -> None:

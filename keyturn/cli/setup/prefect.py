@@ -1,5 +1,7 @@
 """``keyturn setup prefect``: what is registered with the Prefect server, and how to start its workers."""
 
+import os
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -52,21 +54,19 @@ def setup_prefect(
 
 
 def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
-    yield "start each worker with the login files of its role:"
-    roles = approles(declared)
+    from keyturn.catalogue.hub_entries import AppRoleEntry
+
+    yield "start each worker with its files from DIR (`setup hub --logins`), worker and revoker also with cloud logins:"
+    roles = {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}
+    ledger = os.environ.get("KEYTURN_LEDGER") or "FILE"
+    place = "" if "://" in ledger else f"KEYTURN_LEDGER={shlex.quote(ledger)} "
     for queue, login in WORKERS.items():
         if queue in declared.unneeded_queues:
             continue
         role = roles.get(login, f"{names.own}-{login}")
-        yield (
-            f"  KEYTURN_HUB_ROLE_ID_FILE=DIR/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE=DIR/{role}/secret-id"
-            f" prefect worker start --pool {names.own} --work-queue {queue} --type keyturn"
-        )
+        prompt = "PREFECT_WORKER_QUERY_SECONDS=2 " if queue == "emergency" else ""
+        files = f"KEYTURN_HUB_ROLE_ID_FILE=DIR/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE=DIR/{role}/secret-id"
+        start = f"prefect worker start --pool {names.own} --work-queue {queue} --type keyturn --name {role}"
+        yield f"  {files} {place}{prompt}{start}"
         if roles and login not in roles:
             yield f"    the catalogue declares no login of the {login} yet: `keyturn setup hub` shows the entry"
-
-
-def approles(declared: "Catalogue") -> dict[str, str]:
-    from keyturn.catalogue.hub_entries import AppRoleEntry
-
-    return {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}

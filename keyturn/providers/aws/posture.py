@@ -71,8 +71,8 @@ def _resource_policies(client: "SecretsManagerClient", name: str, remotes: Seque
             public.append(remote)
     if public:
         remedy = "Remove that statement: `aws secretsmanager delete-resource-policy`, or name principals"
-        return Posture(what, Safety.BROKEN, f"anybody is let in to {copies_named(public)}", remedy)
-    return Posture(what, Safety.SOUND, f"none of {count} secrets lets anybody in")
+        return Posture(what, Safety.BROKEN, f"open to anyone: {copies_named(public)}", remedy)
+    return Posture(what, Safety.SOUND, f"none of {count} secrets is open to anyone")
 
 
 def lets_anybody(text: str) -> bool:

@@ -128,7 +128,7 @@ class GcpSecretManager:
         yield self._public_access(list(mine)[:MOST_COPIES])
 
     def _public_access(self, names: Sequence[str]) -> Posture:
-        what, public, count = "access by anybody", list[str](), 0
+        what, public, count = "access by anyone", list[str](), 0
         for name in names:
             try:
                 resource = {"resource": self._path(name, "find")}
@@ -142,8 +142,8 @@ class GcpSecretManager:
                 public.append(name)
         if public:
             remedy = "Remove allUsers and allAuthenticatedUsers: `gcloud secrets remove-iam-policy-binding`"
-            return Posture(what, Safety.BROKEN, f"anybody is let in to {copies_named(public)}", remedy)
-        return Posture(what, Safety.SOUND, f"none of {count} secrets lets anybody in by itself")
+            return Posture(what, Safety.BROKEN, f"open to anyone: {copies_named(public)}", remedy)
+        return Posture(what, Safety.SOUND, f"none of {count} secrets is open to anyone by itself")
 
     def write(
         self,
