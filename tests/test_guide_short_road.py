@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 PATH = "ml-training/database"
 NAME = "ml_trainer"
-QUEUES = ("default", "emergency", "notary", "granter")
+QUEUES = ("default", "emergency", "notary")
 MAY_ASK = {"Statement": [{"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"}]}
 LOCKED = "others hold locks"
 
