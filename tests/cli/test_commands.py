@@ -315,6 +315,7 @@ def test_an_old_credential_is_kept_until_its_grace_is_over_or_waived(shop: Shop)
     assert not shop.lab.logs_in(before)
     assert told("retire", "--local") == {"secrets": [], "run": None}
     assert told("history", shop.database.path)["rotations"][0]["state"] == "retired"
+    assert "in force" in keyturn("history", shop.database.path).stdout.splitlines()[2]
 
 
 def test_copies_are_brought_in_step_and_then_left_alone(shop: Shop) -> None:

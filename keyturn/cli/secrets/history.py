@@ -33,7 +33,7 @@ def history(
         return write_json(as_data(path, info, rotations))
     made, reverted = {rotation.version for rotation in rotations}, reverted_by(rotations)
     others = [version for version in versions if version.version not in made]
-    rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
+    rows = [(r.promoted_at or r.opened_at, rotation_row(r, info.version if info else 0)) for r in rotations]
     rows += [(version.created_at, version_row(version, reverted.get(version.version))) for version in others]
     newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
     if layout is Layout.NAME:
@@ -55,16 +55,16 @@ def remembered(workspace: "Workspace", path: str) -> "tuple[list[Rotation], Secr
     return rotations, info
 
 
-def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
+def rotation_row(rotation: "Rotation", current: int) -> tuple[str, ...]:
     from keyturn.core.fingerprint import shown
 
     moments = (("opened", rotation.opened_at), ("promoted", rotation.promoted_at), ("closed", rotation.closed_at))
     lines = [f"{rotation.sequence}: {rotation.reason}, {rotation.strategy}"]
     lines += [f"fingerprint {shown(rotation.fingerprint)}"] if rotation.fingerprint else []
-    lines += [f"told {', '.join(rotation.acknowledged)}"] if rotation.acknowledged else []
+    lines += [f"notified {', '.join(rotation.acknowledged)}"] if rotation.acknowledged else []
     return (
         str(rotation.version or "-"),
-        str(rotation.stage),
+        "in force" if (rotation.version, str(rotation.stage)) == (current, "retired") else str(rotation.stage),
         "\n".join(f"{name:<8} {when(at)}" for name, at in moments if at),
         "\n".join([*lines, rotation.note]).rstrip(),
     )
