@@ -74,7 +74,7 @@ class Diagnosis:
         more = f", {advice} worth a look" if advice else ""
         if not hindering:
             return f"READY as {self.role}: {len(self.results)} checks{more}"
-        return f"NOT READY as {self.role}: {hindering} of {len(self.results)} checks failed{more}"
+        return f"NOT READY as {self.role}: {hindering} of {len(self.results)} checks failed or are unknown{more}"
 
     def to_data(self) -> dict[str, Any]:
         """Return the data for scripts."""
