@@ -32,6 +32,8 @@ from local.support.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 REGIONS: Final = ("eu-central-1", "eu-west-1")
+TIMEOUT: Final = 300
+"""Seconds for one command."""
 PATHS: Final = ("apps/first", "apps/second", "apps/third")
 COMMANDS: Final[dict[str, Sequence[str]]] = {
     "catalogue validate": ("catalogue", "validate"),
@@ -45,7 +47,7 @@ COMMANDS: Final[dict[str, Sequence[str]]] = {
     "history": ("history", PATHS[0]),
     "revoke": ("revoke", PATHS[1], "--reason", "counted", "--yes", "--local"),
 }
-"""In this order, each on what the one before has left."""
+"""In this order; each finds what the previous one left."""
 WRAPPER: Final = """
 import atexit, sys
 sys.argv = ["keyturn", *sys.argv[1:]]
@@ -120,7 +122,15 @@ class Site:
         before = self.hub.audit_log.stat().st_size
         self.proxy.calls.clear()
         command = [sys.executable, "-c", WRAPPER, *arguments]
-        done = subprocess.run(command, cwd=self.directory, env=self.environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
         if done.returncode:
             raise RuntimeError(f"keyturn {' '.join(arguments)}: {done.stdout[-500:]}{done.stderr[-1000:]}")
         with self.hub.audit_log.open("rb") as log:
@@ -166,10 +176,9 @@ def new_site() -> Iterator[Site]:
 def catalogue(address: str) -> dict[str, Any]:
     rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
     stores = {region: {"kind": "aws-secrets-manager", "region": region, "endpoint_url": address} for region in REGIONS}
-    destinations = [{"store": region, "name": "{path}"} for region in REGIONS]
     secret = {"owner": "apps@example.com", "classification": "internal", "rotation": rotation}
-    named = {path: {**secret, "destinations": [{**each, "name": path} for each in destinations]} for path in PATHS}
-    return {"stores": stores, "secrets": named}
+    copies = {path: [{"store": region, "name": path} for region in REGIONS] for path in PATHS}
+    return {"stores": stores, "secrets": {path: {**secret, "destinations": copies[path]} for path in PATHS}}
 
 
 def costs() -> dict[str, Cost]:

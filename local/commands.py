@@ -23,7 +23,7 @@ from local.home import Stack, opened
 def up(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, as_json: JsonOption = False) -> None:
     """Start the local stack, all of it on loopback.
 
-    A hub, a database, three clouds, a cluster, Prefect and two applications. It lies in KEYTURN_HOME, .keyturn by
+    A hub, a database, three clouds, a cluster, Prefect and two applications. It is stored in KEYTURN_HOME, .keyturn by
     default. What runs already is left alone. Where anything fails, what this command started is stopped.
     """
     home = home_directory()

@@ -201,7 +201,7 @@ class Demo:
                 connect_timeout=10,
             ).close()
         except psycopg2.OperationalError as error:
-            # A server that does not answer, or is not trusted, refuses nobody.
+            # A server that does not answer, or is not trusted, has refused no login.
             return refused_login(error)
         return False
 
@@ -219,7 +219,7 @@ class Demo:
         self.console.print(table)
 
     def copies(self, path: str) -> Iterator[str]:
-        """Where each copy stands, asked of the stores themselves."""
+        """The state of each copy, read from the stores themselves."""
         from keyturn.rotation.copies.push import look_at_copy
         from tasks.workspace import current_workspace
 
@@ -284,7 +284,7 @@ class Demo:
         return texts | {"the cluster's token": Path(os.environ["KEYTURN_KUBERNETES_TOKEN_FILE"]).read_text()}
 
     def texts(self, mount: str, path: str, version: int) -> Iterator[tuple[str, str]]:
-        """The values of one version that nobody may see; 0 is the newest."""
+        """The values of one version that must stay secret; 0 is the newest."""
         read = self.kv.read_secret_version(path, version or None, mount, raise_on_deleted_version=True)
         for name, value in read["data"]["data"].items():
             if name not in PLAIN:

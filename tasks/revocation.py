@@ -23,7 +23,7 @@ from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.announcements import has_waiting, summarise_incident
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
-from keyturn.revocation.preview import Preview
+from keyturn.revocation.preview import Preview, with_store_warnings
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
 from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledger
@@ -65,7 +65,8 @@ def lenient_workspace() -> Workspace:
 @task("preview", called=lambda parameters: f"preview {parameters['selector'].words}")
 def preview(selector: Selector, mode: Mode) -> Preview:
     """Show what a revocation would end, without changes."""
-    radius = previewed(revoking_workspace(), select_secrets(revoking_workspace(), selector), mode)
+    workspace = revoking_workspace()
+    radius = with_store_warnings(workspace, previewed(workspace, select_secrets(workspace, selector), mode))
     tell(f"{len(radius.secrets)} secrets and {len(radius.leases)} leases would end; nothing was changed")
     return radius
 

@@ -1,7 +1,7 @@
 """``python -m tools.manual``: the manual as a site, into dist/manual/site, with every link held to be right.
 
 The pages are those of docs/, as they lie there. They are gathered first with what they lead to beside them, since a
-site has no folder above its own. Diagrams are drawn by a Mermaid that lies beside them: no page loads anything from
+site has no folder above its own. Diagrams are drawn by a Mermaid stored next to them: no page loads anything from
 another site. Where it can't be had from npm, the manual is built all the same, and they stand there as text.
 """
 

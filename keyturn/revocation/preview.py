@@ -66,19 +66,22 @@ def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -
     Raises TransientError where the hub can't be asked.
     """
     secrets = side_by_side(lambda path: preview_or_warning(workspace, path, mode), selection.paths, AT_ONCE)
-    secrets = with_store_warnings(workspace, secrets)
     return Preview(mode, tuple(secrets), selection.leases, tuple(planned_checks(workspace, selection)))
 
 
-def with_store_warnings(workspace: Workspace, secrets: Sequence[SecretPreview]) -> list[SecretPreview]:
-    """A warning for each copy in a store that this process can't read: one copy of each store is looked up."""
-    samples = {copy.partition(":")[0]: copy for secret in secrets for copy in secret.destinations}
+def with_store_warnings(workspace: Workspace, preview: Preview) -> Preview:
+    """The preview with a warning for each copy in a store that this process can't read.
+
+    Looks up one copy in each store, which takes as long as the slowest answer: never before credentials are cut.
+    """
+    samples = {copy.partition(":")[0]: copy for secret in preview.secrets for copy in secret.destinations}
     answers = side_by_side(lambda copy: store_problem(workspace, copy), samples.values())
     problems = {store: problem for store, problem in zip(samples, answers, strict=True) if problem}
-    return [
+    secrets = tuple(
         replace(secret, warnings=(*secret.warnings, *store_warnings(secret.destinations, problems)))
-        for secret in secrets
-    ]
+        for secret in preview.secrets
+    )
+    return replace(preview, secrets=secrets)
 
 
 def store_problem(workspace: Workspace, copy: str) -> str:
@@ -86,15 +89,15 @@ def store_problem(workspace: Workspace, copy: str) -> str:
     store, _, remote = copy.partition(":")
     try:
         workspace.open_store(store).describe(remote)
-    except KeyturnError as error:
-        return error.text
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        return known(error).text
     return ""
 
 
 def store_warnings(copies: Sequence[str], problems: Mapping[str, str]) -> Iterator[str]:
     for copy in copies:
         if problem := problems.get(copy.partition(":")[0]):
-            yield f"{copy} can't be replaced with this login, so the incident would stay open: {problem}"
+            yield f"{copy} can't be looked up from here, so the incident would stay open: {problem}"
 
 
 def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check]:
@@ -126,11 +129,15 @@ def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPre
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        failure = error if isinstance(error, KeyturnError) else unexpected(error)
-        secret, warnings = workspace.secret(path), (f"nothing more is known of it: {failure.problem}",)
+        secret, warnings = workspace.secret(path), (f"nothing more is known of it: {known(error).problem}",)
         copies = tuple(place.label for place in workspace.catalogue.destinations(path))
         about = (secret.rotation.strategy, secret.owner, str(secret.classification))
         return SecretPreview(path, *about, 0, copies, tuple(secret.consumers), warnings=warnings)
+
+
+def known(error: Exception) -> KeyturnError:
+    """The error itself, or one without the text of an unknown error."""
+    return error if isinstance(error, KeyturnError) else unexpected(error)
 
 
 def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:

@@ -99,6 +99,17 @@ def test_workers_are_listed_with_the_roles_that_the_catalogue_declares_and_only_
     assert "--work-queue backup" not in text
 
 
+def test_workers_are_listed_with_the_ledgers_file_and_never_with_a_databases_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYTURN_LEDGER", "/var/lib/keyturn/the ledger.db")
+    assert "KEYTURN_LEDGER='/var/lib/keyturn/the ledger.db' " in "\n".join(workers(tmp_path, {}))
+    monkeypatch.setenv("KEYTURN_LEDGER", "postgresql://keyturn:secret@db.example.com/ledger")
+    text = "\n".join(workers(tmp_path, {}))
+    assert "KEYTURN_LEDGER" not in text
+    assert "secret@" not in text
+
+
 def test_workers_of_a_catalogue_that_declares_no_logins_have_the_usual_roles(tmp_path: Path) -> None:
     text = "\n".join(workers(tmp_path, {}))
     assert "DIR/keyturn-worker/role-id" in text

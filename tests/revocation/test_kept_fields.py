@@ -10,7 +10,7 @@ from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode
-from keyturn.revocation.preview import preview_revocation
+from keyturn.revocation.preview import preview_revocation, with_store_warnings
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.outcome import RunState
@@ -127,7 +127,8 @@ def test_the_preview_warns_of_a_store_that_this_login_cannot_read(lab: Lab) -> N
     opened = lab.open(with_copy(secret))
 
     def warnings() -> list[str]:
-        (shown,) = preview_revocation(opened.workspace, Selection((secret.path,)), Mode.REPLACE).secrets
+        preview = preview_revocation(opened.workspace, Selection((secret.path,)), Mode.REPLACE)
+        (shown,) = with_store_warnings(opened.workspace, preview).secrets
         return [words for words in shown.warnings if words.startswith("memory:")]
 
     assert warnings() == []

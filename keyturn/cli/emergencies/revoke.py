@@ -183,10 +183,10 @@ def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bo
     """Show what would end. Changes nothing."""
     from keyturn.cli.emergencies.incident_tables import preview_data
     from keyturn.revocation.incidents.consent import why_size_is_asked
-    from keyturn.revocation.preview import preview_revocation
+    from keyturn.revocation.preview import preview_revocation, with_store_warnings
 
     selection = select_secrets(workspace, request.selector)
-    radius = preview_revocation(workspace, selection, request.mode)
+    radius = with_store_warnings(workspace, preview_revocation(workspace, selection, request.mode))
     if as_json:
         return write_json({**preview_data(radius), "size": selection.size})
     remedy = f"; to end it, say --expect {selection.size}" if why_size_is_asked(selection, request.mode) else ""

@@ -64,9 +64,9 @@ def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
         if queue in declared.unneeded_queues:
             continue
         role = roles.get(login, f"{names.own}-{login}")
-        prompt = "PREFECT_WORKER_QUERY_SECONDS=2 " if queue == "emergency" else ""
+        polling = "PREFECT_WORKER_QUERY_SECONDS=2 " if queue == "emergency" else ""
         files = f"KEYTURN_HUB_ROLE_ID_FILE=DIR/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE=DIR/{role}/secret-id"
-        start = f"prefect worker start --pool {names.own} --work-queue {queue} --type keyturn --name {role}"
-        yield f"  {files} {place}{prompt}{start}"
+        start = f"prefect worker start --pool {names.own} --work-queue {queue} --type keyturn"
+        yield f"  {files} {place}{polling}{start}"
         if roles and login not in roles:
             yield f"    the catalogue declares no login of the {login} yet: `keyturn setup hub` shows the entry"
