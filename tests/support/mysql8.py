@@ -98,7 +98,7 @@ class MySQL8:
             salt = bytes(1 + secrets.randbelow(127) for _ in range(20))
             wire.send([handshake(salt)])
             login = wire.receive()
-            user = login[32:].partition(b"\x00")[0].decode()
+            user = login[32:].partition(b"\x00")[0].decode(errors="replace")
             if not self._lets_in(login, salt):
                 wire.send([failure(*REFUSED)])
                 return
@@ -111,7 +111,8 @@ class MySQL8:
 
     def _lets_in(self, login: bytes, salt: bytes) -> bool:
         user, _, rest = login[32:].partition(b"\x00")
-        account, proof = self.accounts.get(user.decode()), rest[1 : 1 + rest[0]]
+        # A request for TLS, or another protocol, has no proof.
+        account, proof = self.accounts.get(user.decode(errors="replace")), rest[1 : 1 + rest[0]] if rest else b""
         stored = [kept for kept in (account.primary, account.secondary) if kept] if account else []
         return bool(account and not account.locked and any(proves(proof, salt, kept) for kept in stored))
 

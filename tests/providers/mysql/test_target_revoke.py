@@ -176,6 +176,8 @@ def test_of_many_that_log_in_while_the_account_is_cut_none_stays(
     with ThreadPoolExecutor(6) as pool, ExitStack() as stack:
         for _ in range(6):
             pool.submit(log_in, stack)
+        while not opened and not refused.is_set():
+            time.sleep(0.01)
         time.sleep(0.1)
         ended = target.revoke(accounts.first, sequence=1)
         assert target.sessions(accounts.first) == 0
