@@ -22,6 +22,7 @@ from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.groups import spread_stores, spread_sync
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.operator.policy import OperatorsPolicy
+from keyturn.catalogue.recipes import expand_recipes
 from keyturn.catalogue.rules import spread_rule
 
 WAY_OUT: Final = (
@@ -78,7 +79,7 @@ def _anew(
     despite_policy: bool,
     lenient: bool,
 ) -> Catalogue:
-    read = source.parse_files(gathered)
+    read = expand_recipes(source.parse_files(gathered))
     made, problems, breaches = _examine(read, around)
     left_out: list[Problem] = []
     if problems and lenient and any(read.entries.values()):
@@ -88,7 +89,7 @@ def _anew(
     if problems or (breaches and not despite_policy):
         everything = sorted({*problems, *breaches})
         raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
-    if not left_out:
+    if not left_out and read.indexable:
         plain = {
             section: {name: entry.data for name, entry in named.items()} for section, named in read.entries.items()
         }
@@ -155,7 +156,7 @@ def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = Tru
         around, unsure = _surroundings(directory, env)
         gathered = source.gather(directory)
         unsure += signature.find_breaches(directory, gathered.digests, around.policy) if signed else []
-        _, problems, breaches = _examine(source.parse_files(gathered), around)
+        _, problems, breaches = _examine(expand_recipes(source.parse_files(gathered)), around)
         return sorted({*problems, *breaches, *unsure})
 
 
@@ -181,7 +182,7 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
     with _uncollected():
         around, unsure = _surroundings(directory, env)
         gathered = source.gather(directory)
-        read = source.parse_files(gathered)
+        read = expand_recipes(source.parse_files(gathered))
         unchecked: list[Problem] = []
         _, problems, breaches = _examine(read, replace(around, env={}), unchecked)
     if around.policy.signed_by:
