@@ -49,6 +49,16 @@ TWO_SLOTS: dict[str, Any] = {
     "test": {"path": "/me", "headers": {"api-key": "{{key}}"}},
     "fields": {"key": "{{key}}", "slot": "{{slot}}", "url": "Account={{account}};Key={{key}}"},
 }
+EXCHANGE: dict[str, Any] = {
+    **TIMES,
+    "strategy": "http-exchange",
+    "accepts_gap": True,
+    "exchange": {"path": "/rotate", "headers": {"private-token": "{{current.token}}"}},
+    "answer": {"token": "/token", "expires_at": "/expires_at"},
+    "test": {"path": "/me", "headers": {"private-token": "{{token}}"}},
+    "recover": {"path": "/tokens", "body": {"name": NAME}, "answer": {"token": "/new", "expires_at": "/end"}},
+    "revoke": {"path": "/revoke", "form": {"token": "{{token}}"}, "gone": {"status": [400]}},
+}
 TARGET = {
     "kind": "http-api",
     "url": "https://api.example.com/v1",
@@ -60,7 +70,7 @@ TARGET = {
 
 def catalogue() -> dict[str, Any]:
     """Secrets that are sound."""
-    rotations = {"app/key": API_KEY, "app/ssh": SSH_KEY, "app/slots": TWO_SLOTS}
+    rotations = {"app/key": API_KEY, "app/ssh": SSH_KEY, "app/slots": TWO_SLOTS, "app/exchange": EXCHANGE}
     secrets = {path: {**OWNED, "rotation": rotation} for path, rotation in rotations.items()}
     return {"targets": {"api": TARGET}, "secrets": secrets}
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.crash.kinds.apis import ApiKey, Slots, SshKeys
+from tests.crash.kinds.apis import ApiKey, Exchanged, Slots, SshKeys
 from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
@@ -29,6 +29,7 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     StorageKey,
     ApiKey,
     Slots,
+    Exchanged,
     SshKeys,
     SigningKeys,
     Generated,

@@ -11,6 +11,7 @@ from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import fingerprint
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
+from tests.support.exchange_api import ExchangeApi
 from tests.support.lab import Declared, fresh
 from tests.support.rest_api import RestApi
 from tests.support.slot_api import SlotApi
@@ -108,6 +109,46 @@ class Slots(AtTheApi):
             yield "the slot in CURRENT is the other key's"
         if current["connection_string"].reveal() != f"Name={account};Key={current['key'].reveal()}":
             yield "the connection string holds another key"
+
+
+class Exchanged(AtTheApi):
+    """A token that is exchanged for its successor, at a server that revokes the family of one that is sent twice.
+
+    Where the answer to an exchange or to the recovery is lost, no one knows the token in it. It works until it expires.
+    """
+
+    name = "http-exchange"
+    changes = frozenset({"id", "token"})
+    gap = True
+    server = ExchangeApi
+    api: ExchangeApi
+
+    def make(self, site: Site) -> Declared:
+        user = fresh()
+        token = self.api.create(user)
+        rotation = {
+            "strategy": "http-exchange",
+            "target": "api",
+            "accepts_gap": True,
+            "constants": {"user": user},
+            "exchange": {"path": "/tokens/self/rotate", "headers": {"private-token": "{{current.token}}"}},
+            "answer": {"id": "/id", "token": "/token"},
+            "test": {"path": "/tokens/self", "headers": {"private-token": "{{token}}"}},
+            "recover": {"path": "/users/{{user}}/tokens"},
+            "revoke": {"method": "DELETE", "path": "/tokens/self", "headers": {"private-token": "{{token}}"}},
+        }
+        first = {"id": str(self.api.tokens[token].id), "token": token, "user": user}
+        return declared(site, first, rotation, api=self.target)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return self.api.takes(fields["token"].reveal())
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        if len(living := self.api.living(secret.first["user"])) > 2:
+            yield f"{len(living)} tokens work: more than CURRENT and the one whose answer was lost"
+        if any(count > 1 for count in list(self.api.exchanges.values())):
+            yield "a token was sent to be exchanged twice"
 
 
 class SshKeys(AtTheApi):
