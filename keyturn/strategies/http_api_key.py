@@ -2,29 +2,25 @@
 
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.ports.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
 from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
-from keyturn.settings.fields import Duration, refused
-from keyturn.settings.requests import Answers, ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
+from keyturn.settings.fields import refused
+from keyturn.settings.requests import ListSettings, Pointer, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
-from keyturn.strategies.rest import OBJECTING, KeyRequests, RestSettings, RestStrategy, patterns
+from keyturn.strategies.rest import KeyRequests, KeyTest, RestSettings, RestStrategy, TrySettings
 
 MOST_KEYS: Final = 100
 """How many names of keys a record holds while a new one is made."""
-
-UNAUTHORIZED: Final = AnswerPattern(frozenset({401}))
-"""The answer that refuses a key by default. 403 does not: a working key may lack a permission."""
 
 UNIQUE: Final = "[0-9a-f]{12}"
 """What ``{{unique}}`` becomes: other characters for each key."""
@@ -47,8 +43,7 @@ class KeyFields:
 class HttpApiKey(RestStrategy):
     """A new key next to the old one, which is deleted later by its id.
 
-    ``refused`` are the answers to ``test`` that prove a key dead; any other proves nothing. ``limit`` is the maximum
-    number of keys. ``patience`` is how long the API may not know a new or deleted key.
+    ``limit`` is the maximum number of keys.
     """
 
     mints_at_target = True
@@ -59,18 +54,14 @@ class HttpApiKey(RestStrategy):
         path: str,
         requests: KeyRequests,
         keys: KeyFields,
+        test: KeyTest,
         limit: int | None = None,
-        patience: timedelta = timedelta(0),
-        refused: Sequence[AnswerPattern] = (UNAUTHORIZED,),
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
-        self.credential_fields = frozenset(keys.answer)
+        self.test = test
         self.limit = limit
-        self.refused = refused
-        self.tries = 1 + int(patience.total_seconds())
-        self._sleep = sleep
+        self.credential_fields = frozenset(keys.answer)
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         super().preflight(current, candidate)
@@ -139,44 +130,7 @@ class HttpApiKey(RestStrategy):
         return self.requests.listed_use is None or entry.is_null(self.requests.listed_use)
 
     def verify(self, change: Change) -> None:
-        """Send the test request with the new key alone, again while the API may not know the key yet."""
-        last = self.tries - 1
-        for number in range(self.tries):
-            try:
-                refusal = self._refusal(change.candidate, change.current, self._rejecting())
-            except Invalid:
-                if number == last:
-                    raise
-            else:
-                if refusal is None:
-                    return
-                if number == last:
-                    raise self._rejected(refusal)
-            self._sleep(1)
-
-    def _rejecting(self) -> tuple[AnswerPattern, ...]:
-        expected = self.requests.test.expect if self.requests.test else frozenset()
-        return *self.refused, AnswerPattern(OBJECTING - expected)
-
-    def _rejected(self, refusal: int) -> CandidateRejected:
-        hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
-        problem = f"it refuses the new key with {refusal}"
-        return CandidateRejected("try the new key at", self.api.name, problem, hint)
-
-    def _refusal(
-        self, key: SecretFields, current: SecretFields | None, refusing: Sequence[AnswerPattern]
-    ) -> int | None:
-        """Return the status of a refusal; None where the API accepts the key. Raises Invalid for any other answer."""
-        doing, test = "try the key at", self.requests.test
-        if test is None:
-            raise Invalid(doing, self.api.name, "no request is described", "Describe it under `test`")
-        answer = self.api.call(test, self.fields(key, current), doing, as_admin=False, also=refusing)
-        if any(pattern.matches(answer) for pattern in refusing):
-            return answer.status
-        if not answer.is_json and answer.status not in test.expect - {200}:
-            problem = f"answered {answer.status} without JSON, which neither accepts nor refuses the key"
-            raise Invalid(doing, self.api.name, problem, "Choose a request for `test` that is answered with JSON")
-        return None
+        self.test.insist(self.fields(change.candidate, change.current))
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         return {self.keys.id: current[self.keys.id].reveal()} if self.keys.id in current else {}
@@ -221,18 +175,18 @@ class HttpApiKey(RestStrategy):
         return RevokeResult()
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        test, fields = self.requests.test, self.fields(credential, credential)
-        if test is None or self.foreign(credential) or not all(fields.get(name) for name in test.names):
+        fields = self.fields(credential, credential)
+        if self.foreign(credential) or not all(fields.get(name) for name in self.test.request.names):
             return None
-        return self._refusal(credential, credential, self.refused) is None
+        return self.test.refusal(fields) is None
 
     def _delete(self, made: Sensitive) -> None:
         """Delete one key, and check that the list no longer has it. A missing key is success."""
         deleted = self.remove(self.fields({self.keys.id: made}))
-        for _ in range(self.tries - 1 if deleted else 0):
+        for _ in range(self.test.tries - 1 if deleted else 0):
             if self._entry(made.reveal()) is None:
                 return
-            self._sleep(1)
+            self.test.sleep(1)
         if self._entry(made.reveal()) is not None:
             raise self.still_there(deleted=deleted)
 
@@ -269,26 +223,6 @@ class KeyListSettings(ListSettings):
     """Where an entry of the list holds the key's id."""
     where: dict[Pointer, Template] = Field(default_factory=dict)
     """What this secret's own entries hold, by pointer, as `create` gave it: {{path}} and {{unique}} are known."""
-
-
-class TrySettings(RequestSettings):
-    """A request that only the new key's holder may make."""
-
-    patience: Duration = timedelta(0)
-    """How long the API may take to know of a key that it has made or deleted."""
-    refused: Answers = ()
-    """Kinds of answer that refuse a key, and so prove it dead; without them, 401."""
-
-    @model_validator(mode="after")
-    def _shows_whether_a_key_works(self) -> Self:
-        if any(not 200 <= status < 500 or 300 <= status < 400 for status in self.statuses):
-            raise refused("a redirect or an error of the server never accepts a key", "Leave it out.", "expect")
-        plain = {status for answer in self.refused if answer.when is None for status in answer.status or ()}
-        plain |= set() if self.refused else {401}
-        if both := sorted(plain & self.statuses):
-            remedy = "Leave it out of expect, or say under refused: what the answer to a dead key holds."
-            raise refused(f"{both[0]} can't both accept and refuse a key", remedy, "expect")
-        return self
 
 
 class HttpApiKeySettings(RestSettings):
@@ -357,6 +291,5 @@ class HttpApiKeySettings(RestSettings):
     def open(self, path: str, tools: Tools) -> HttpApiKey:
         listing = self.listing
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
-        requests = self.key_requests(self.test, listing)
-        refused = patterns(self.test.refused) or (UNAUTHORIZED,)
-        return HttpApiKey(tools.target(self.target), path, requests, keys, self.limit, self.test.patience, refused)
+        api, requests = tools.target(self.target), self.key_requests(self.test, listing)
+        return HttpApiKey(api, path, requests, keys, self.test.key_test(api), self.limit)

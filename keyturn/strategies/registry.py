@@ -21,6 +21,8 @@ STRATEGIES: Final = Registered[StrategySettings](
         "signing-key": "keyturn.strategies.signing_key.SigningKeySettings",
         "redis-acl": "keyturn.strategies.redis_acl.RedisAclSettings",
         "http-api-key": "keyturn.strategies.http_api_key.HttpApiKeySettings",
+        "http-two-slots": "keyturn.strategies.http_two_slots.HttpTwoSlotsSettings",
+        "http-exchange": "keyturn.strategies.http_exchange.HttpExchangeSettings",
         "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
     },
     "keyturn.strategies",

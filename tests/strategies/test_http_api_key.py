@@ -327,7 +327,7 @@ def test_the_test_request_is_made_with_the_new_key_alone(server: RestApi, strate
 def test_a_key_that_takes_a_while_is_tried_as_long_as_the_catalogue_allows(server: RestApi) -> None:
     slept: list[float] = []
     strategy = opened(server, test={**ROTATION["test"], "patience": "3s"})
-    strategy._sleep = slept.append
+    strategy.test.sleep = slept.append
     change = Change(PATH, 1, strategy.mint(None), None)
     server.slow_keys = 3
     strategy.verify(change)
