@@ -21,6 +21,7 @@ STRATEGIES: Final = Registered[StrategySettings](
         "signing-key": "keyturn.strategies.signing_key.SigningKeySettings",
         "redis-acl": "keyturn.strategies.redis_acl.RedisAclSettings",
         "http-api-key": "keyturn.strategies.http_api_key.HttpApiKeySettings",
+        "http-password": "keyturn.strategies.http_password.HttpPasswordSettings",
         "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
     },
     "keyturn.strategies",
