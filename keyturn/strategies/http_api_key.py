@@ -14,7 +14,9 @@ from keyturn.core.ports.rest import Answer, AnswerPattern, RestApi, parse_moment
 from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
+from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.settings.fields import refused
+from keyturn.settings.passwords import PasswordSettings
 from keyturn.settings.requests import ListSettings, Pointer, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
 from keyturn.strategies.rest import KeyRequests, KeyTest, RestSettings, RestStrategy, TrySettings
@@ -43,7 +45,8 @@ class KeyFields:
 class HttpApiKey(RestStrategy):
     """A new key next to the old one, which is deleted later by its id.
 
-    ``limit`` is the maximum number of keys.
+    ``limit`` is the maximum number of keys. ``generated`` are fields whose values are made here and sent with the
+    request that makes a key.
     """
 
     mints_at_target = True
@@ -56,12 +59,14 @@ class HttpApiKey(RestStrategy):
         keys: KeyFields,
         test: KeyTest,
         limit: int | None = None,
+        generated: Mapping[str, PasswordPolicy] | None = None,
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
         self.test = test
         self.limit = limit
-        self.credential_fields = frozenset(keys.answer)
+        self.generated = dict(generated or {})
+        self.credential_fields = frozenset(keys.answer) | self.generated.keys()
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         super().preflight(current, candidate)
@@ -90,7 +95,9 @@ class HttpApiKey(RestStrategy):
         Raises Invalid, and deletes the key, where the answer lacks a field.
         """
         doing, create = "make a key at", self.requests.create
-        values = self.fields({"unique": secrets.token_hex(6)}, current)
+        given = {name: generate(policy) for name, policy in self.generated.items()}
+        sent = {f"candidate.{name}": value for name, value in given.items()}
+        values = self.fields({"unique": secrets.token_hex(6), **sent}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
         if lacks := shortfall(create, answer):
@@ -101,7 +108,7 @@ class HttpApiKey(RestStrategy):
         if lacking := sorted(name for name, value in fields.items() if value is None):
             problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(fields[self.keys.id])}"
             raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
-        return SecretFields(fields)
+        return SecretFields({**given, **fields})
 
     def _take_back(self, made: Sensitive | None) -> str:
         if made is None:
@@ -234,6 +241,8 @@ class HttpApiKeySettings(RestSettings):
     """The request that tries a new key (GET), which is sent without the target's own headers."""
     answer: Annotated[dict[ShortName, Pointer], Field(min_length=1)]
     """For each of the secret's fields, where the answer to `create` holds it, as a JSON pointer."""
+    generate: dict[ShortName, PasswordSettings] = Field(default_factory=dict)
+    """Fields whose values Keyturn makes and `create` sends, as {{candidate.FIELD}}; each with its rules."""
     id_field: ShortName = "id"
     """The field under which `answer` has the key's id: it names the key, and must not be secret."""
     listing: Annotated[KeyListSettings | None, Field(alias="list")] = None
@@ -246,9 +255,17 @@ class HttpApiKeySettings(RestSettings):
         if self.id_field not in self.answer:
             remedy = f"Add {self.id_field}: and its pointer, or name another with id_field."
             raise refused("the id of a new key is not among its fields", remedy, "answer")
-        if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self.answer.keys()):
-            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", "answer")
-        if twice := sorted(self.answer.keys() & self.holds.keys()):
+        if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self._made):
+            key = "answer" if taken[0] in self.answer else "generate"
+            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", key)
+        if both := sorted(self.answer.keys() & self.generate.keys()):
+            raise refused(
+                f"{both[0]} is generated, and also read from the answer", "Remove one of the two.", "generate"
+            )
+        if unsent := sorted(name for name in self.generate if f"candidate.{name}" not in self.create.names):
+            remedy = f"Put {{{{candidate.{unsent[0]}}}}} into its body or form."
+            raise refused(f"the request does not send {unsent[0]}, which is generated", remedy, "create")
+        if twice := sorted(self._made & self.holds.keys()):
             raise refused(f"{twice[0]} changes with each key", "Name a field that stays the same.", "holds")
         return self
 
@@ -256,14 +273,17 @@ class HttpApiKeySettings(RestSettings):
     def _names_are_known(self) -> Self:
         names = {*self.constants, "path"}
         self.check_shared_names(self.listing, {self.id_field})
-        check_names(self.create, "create", {*names, "unique"}, "admin.", "current.")
-        check_names(self.test, "test", {*names, *self.answer}, "current.")
-        if not self.test.names & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
-            fields = ", ".join(f"{{{{{name}}}}}" for name in self.answer if name not in (self.id_field, EXPIRES_AT))
+        given = {f"candidate.{name}" for name in self.generate}
+        check_names(self.create, "create", {*names, "unique", *given}, "admin.", "current.")
+        check_names(self.test, "test", {*names, *self._made}, "current.")
+        values = [name for name in (*self.answer, *self.generate) if name not in (self.id_field, EXPIRES_AT)]
+        if not self.test.names & set(values):
+            fields = ", ".join(f"{{{{{name}}}}}" for name in values)
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
-        if set(templates.names(self.test.path)) & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
-            problem = "a key in a path is in the logs of every server on the way"
-            raise refused(problem, "Put it into a header or the body.", "test")
+        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, given)):
+            if hidden & set(templates.names(request.path)):
+                problem = "a key in a path is in the logs of every server on the way"
+                raise refused(problem, "Put it into a header or the body.", key)
         if self.id_field not in self.delete.names:
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
             raise refused("the request does not name the key", remedy, "delete")
@@ -285,11 +305,16 @@ class HttpApiKeySettings(RestSettings):
         return self
 
     @property
+    def _made(self) -> frozenset[str]:
+        return frozenset(self.answer) | self.generate.keys()
+
+    @property
     def declared_fields(self) -> frozenset[str]:
-        return frozenset(self.answer) - NO_CREDENTIAL
+        return self._made - NO_CREDENTIAL
 
     def open(self, path: str, tools: Tools) -> HttpApiKey:
         listing = self.listing
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
         api, requests = tools.target(self.target), self.key_requests(self.test, listing)
-        return HttpApiKey(api, path, requests, keys, self.test.key_test(api), self.limit)
+        generated = {name: rules.policy for name, rules in self.generate.items()}
+        return HttpApiKey(api, path, requests, keys, self.test.key_test(api), self.limit, generated)

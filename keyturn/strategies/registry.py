@@ -23,6 +23,7 @@ STRATEGIES: Final = Registered[StrategySettings](
         "http-api-key": "keyturn.strategies.http_api_key.HttpApiKeySettings",
         "http-two-slots": "keyturn.strategies.http_two_slots.HttpTwoSlotsSettings",
         "http-exchange": "keyturn.strategies.http_exchange.HttpExchangeSettings",
+        "http-password": "keyturn.strategies.http_password.HttpPasswordSettings",
         "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
     },
     "keyturn.strategies",

@@ -550,3 +550,20 @@ def test_a_field_of_current_may_be_part_of_a_request(server: RestApi) -> None:
 def test_names_and_no_values_are_what_ends_a_key(strategy: HttpApiKey) -> None:
     made = strategy.mint(None)
     assert json.loads(json.dumps(dict(strategy.credential_id(made)))) == {"id": made["id"].reveal()}
+
+
+# --- values that are made here -----------------------------------------------------------------------------
+
+
+def test_a_value_that_is_made_here_is_sent_and_kept_with_the_id_of_the_answer(server: RestApi) -> None:
+    create = {**ROTATION["create"], "body": {"name": NAME, "value": "{{candidate.key}}"}}
+    given = {"answer": {"id": "/data/id"}, "generate": {"key": {"form": "hex", "length": 20}}}
+    strategy = opened(server, create=create, **given)
+    candidate = strategy.mint(None)
+    assert set(candidate) == strategy.credential_fields == {"id", "key"}
+    assert json.loads(server.told[-1].body)["value"] == candidate["key"].reveal()
+    assert len(candidate["key"].reveal()) == 40
+    strategy.verify(Change(PATH, 2, candidate, None))
+    assert strategy.accepts(candidate) is True
+    strategy.revoke(candidate, 3)
+    assert strategy.accepts(candidate) is False

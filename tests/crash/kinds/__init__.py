@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.crash.kinds.apis import ApiKey, Exchanged, Slots, SshKeys
+from tests.crash.kinds.apis import AlternatingPasswords, ApiKey, Exchanged, PasswordInPlace, Slots, SshKeys
 from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
@@ -30,6 +30,8 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     ApiKey,
     Slots,
     Exchanged,
+    PasswordInPlace,
+    AlternatingPasswords,
     SshKeys,
     SigningKeys,
     Generated,

@@ -1,5 +1,7 @@
-"""Keys at a REST API: one that the API makes, and one whose public half it keeps."""
+"""Keys at a REST API: one that the API makes, one whose public half it keeps, and passwords that it is given."""
 
+import base64
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import fingerprint
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
+from tests.support.account_apis import RabbitApi
 from tests.support.exchange_api import ExchangeApi
 from tests.support.lab import Declared, fresh
 from tests.support.rest_api import RestApi
@@ -187,3 +190,57 @@ class SshKeys(AtTheApi):
         there = [key["fingerprint"] for key in list(self.api.ssh.values()) if key["user"] == secret.first["user"]]
         if there != [current["fingerprint"].reveal()]:
             yield f"public keys {there}"
+
+
+class PasswordInPlace(Kind):
+    """The password of one user of a message broker."""
+
+    name = "http-password, one account"
+    modules = ("http.api_target",)
+    gap = True
+    accounts = 1
+
+    def prepare(self, site: Site) -> None:
+        self.broker = site.server("broker", RabbitApi, lambda server: server.url)
+        login = base64.b64encode(f"admin:{self.broker.admin_token}".encode()).decode()
+        path = admin(site, SecretFields({"login": login}))
+        headers = {"authorization": "Basic {{admin.login}}"}
+        self.target = {"kind": "http-api", "url": self.broker.url, "admin": path, "headers": headers}
+
+    def make(self, site: Site) -> Declared:
+        user, password = fresh(), secrets.token_urlsafe(24)
+        accounts = [f"{user}_{letter}" for letter in "ab"[: self.accounts]]
+        self.broker.set_password(accounts[0], password)
+        self.broker.tags[accounts[0]] = "management"
+        rotation = {
+            "strategy": "http-password",
+            "target": "broker",
+            "accounts": accounts,
+            "accepts_gap": self.gap,
+            "change": {
+                "path": "/api/users/{{account}}",
+                "body": {"password": "{{candidate.password}}", "tags": "management"},
+            },
+            "test": {"path": "/api/whoami", "basic": "{{account}}:{{candidate.password}}"},
+            "end_sessions": {"path": "/api/connections/username/{{account}}"},
+        }
+        return declared(site, {"username": accounts[0], "password": password}, rotation, broker=self.target)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return self.broker.logs_in(fields["username"].reveal(), fields["password"].reveal())
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        prefix = secret.first["username"].removesuffix("a")
+        if others := {name for name in self.broker.users if name.startswith(prefix)} - {
+            *secret.data["rotation"]["accounts"]
+        }:
+            yield f"users {others}"
+
+
+class AlternatingPasswords(PasswordInPlace):
+    """The passwords of two users, of which one serves."""
+
+    name = "http-password, two accounts"
+    gap = False
+    accounts = 2
