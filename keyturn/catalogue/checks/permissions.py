@@ -14,6 +14,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from keyturn.catalogue.files.problems import KeyPath
+from keyturn.catalogue.files.signature import FILE as SIGNATURE
+from keyturn.catalogue.files.signature import covered_files
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
@@ -245,14 +247,24 @@ class FileRules:
         if key == PID_FILE and not _below(real, self.processes):
             remedy = "Let the operator add its directory to `processes`, or say directory and no pid_file."
             return "the operator's file does not allow to signal processes of this directory", remedy
+        if _below(real, (self.catalogue,)) and key != CA_FILE:
+            return "it is in the catalogue's directory", "Keep it where the catalogue's authors can't write."
         if _below(real, (self.catalogue,)):
-            remedy = "Keep it where the catalogue's authors can't write."
-            return None if key == CA_FILE else ("it is in the catalogue's directory", remedy)
+            remedy = "Rename it, and the folders above it, to begin with another character than a dot."
+            return None if self._is_covered(real) else ("a catalogue's signature covers no hidden file", remedy)
         if key != PID_FILE and not _below(real, self.files):
             where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
             remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
             return "the operator's file lists no directory under `files` that contains it", remedy
         return None
+
+    def _is_covered(self, real: str) -> bool:
+        """Whether a signature covers this file of the catalogue's folder: by its name, or by that of a link to it."""
+        place = os.path.relpath(real, self.catalogue)
+        if place != SIGNATURE and not any(part.startswith(".") for part in place.split(os.sep)):
+            return True
+        files = (os.path.join(self.catalogue, name) for name in covered_files(Path(self.catalogue)))
+        return any(_real(file) == real for file in files)
 
     def _refuses_writing(self, real: str) -> tuple[str, str] | None:
         if any(os.path.dirname(own) == real for own in self.own):
