@@ -48,7 +48,11 @@ def test_a_recipe_fills_in_the_strategy_its_constants_and_the_target(tmp_path: P
     ("old", "new", "problem"),
     [
         (ROTATION, "      recipe: openai-projct-key", "8: secrets.ai/openai.rotation.recipe: no recipe has this name"),
-        (PARAMETERS, "      parameters: { project: p, acount: a }", "acount: the recipe openai-project-key has no such"),
+        (
+            PARAMETERS,
+            "      parameters: { project: p, acount: a }",
+            "acount: the recipe openai-project-key has no",
+        ),
         (PARAMETERS, "      parameters: { project: p }", "needs the parameter account. Add account: The id of the"),
         (PARAMETERS, "      parameters: [p]", "must be a mapping"),
         (PARAMETERS, f"{PARAMETERS}\n      create: {{ path: /x }}", "create: the recipe openai-project-key sets this"),
@@ -64,7 +68,9 @@ def test_a_mistake_is_reported_with_its_line_and_a_remedy(old: str, new: str, pr
 
 def test_a_recipe_of_the_catalogues_own_folder_is_used_and_checked(tmp_path: Path) -> None:
     own = (SHIPPED / "openai-project-key.yaml").read_text()
-    (tmp_path / f"acme-key{RECIPE_ENDING}").write_text(own.replace("https://api.openai.com", "https://api.acme.example"))
+    (tmp_path / f"acme-key{RECIPE_ENDING}").write_text(
+        own.replace("https://api.openai.com", "https://api.acme.example")
+    )
     written(tmp_path, ("openai-project-key", "acme-key"))
     assert load_catalogue(tmp_path, {}).targets["openai"].url == "https://api.acme.example/v1"  # type: ignore[union-attr]
     (tmp_path / f"acme-key{RECIPE_ENDING}").write_text(own.replace("id: /id", "id: id"))

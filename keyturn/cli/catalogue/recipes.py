@@ -24,7 +24,6 @@ Examples:
   keyturn recipe list --category ai
   keyturn recipe show openai-project-key
   keyturn recipe new acme-api-key
-  keyturn recipe test acme-api-key
 
 """
 
@@ -120,7 +119,7 @@ def new_recipe(name: NameArgument, catalogue: CatalogueOption = None, copied: Fr
         text = recipe_text({key: typer.prompt(asked, default=usual) for key, asked, usual in QUESTIONS})
     write_file(file, text, 0o644)
     check_recipe(name, open_library(file.parent)[name], file)
-    note(f"wrote {file}. Next: complete its facts, then keyturn recipe test {name}")
+    note(f"wrote {file}. Next: complete its facts, then keyturn catalogue validate")
 
 
 def recipe_text(answers: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -212,5 +212,3 @@ class CreatedKeys(Service):
 
     def _is_live(self, key: Key) -> bool:
         return key.ended is None
-
-
