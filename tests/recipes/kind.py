@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from keyturn.catalogue.recipes import Library
-from keyturn.catalogue.recipes.expand import rotation_of, target_of
+from keyturn.catalogue.recipes.expand import rotation_settings, target_settings
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text import templates
 from local.emulators.recipes.created_keys import CreatedKeys
@@ -28,8 +28,8 @@ class RecipeKind(Kind):
         self.recipe = Library()[name]
 
     def prepare(self, site: Site) -> None:
-        rotation = rotation_of(self.recipe, self.recipe.examples) | self.recipe.defaults
-        target = target_of(self.recipe, self.recipe.examples)
+        rotation = rotation_settings(self.recipe, self.recipe.examples) | self.recipe.defaults
+        target = target_settings(self.recipe, self.recipe.examples)
         fields = {
             name.removeprefix("admin."): secrets.token_urlsafe(24)
             for text in templates.texts([target, rotation])

@@ -9,7 +9,7 @@ from keyturn.catalogue import find_problems
 from keyturn.catalogue.recipes import Library
 from keyturn.catalogue.recipes.expand import check_recipe
 from keyturn.catalogue.recipes.library import SHIPPED
-from keyturn.cli.catalogue.recipes import example_of, page_of
+from keyturn.cli.catalogue.recipes import example_of, recipe_page
 
 LIBRARY = Library()
 NAMES = list(LIBRARY)
@@ -29,7 +29,7 @@ def test_the_lines_that_it_shows_load_in_a_catalogue(name: str, tmp_path: Path) 
     assert kinds == {"http-api"} or not target or all("recipe" in each for each in target.values())
     (tmp_path / "catalogue.yaml").write_text(yaml.safe_dump(shown))
     assert [str(problem) for problem in find_problems(tmp_path, {})] == []
-    assert "\n".join(page_of(name, recipe)).startswith(f"{name}: ")
+    assert "\n".join(recipe_page(name, recipe)).startswith(f"{name}: ")
 
 
 def test_names_begin_with_the_service_and_titles_differ() -> None:

@@ -72,11 +72,11 @@ def _system(secret: SecretDeclaration, world: World) -> System | None:
     return world.system("targets", target) if target else None
 
 
-def _meet(one: System | None, other: System) -> bool:
+def _meet(own: System | None, other: System) -> bool:
     """Whether both have a server in common: a host may be a list, and end with a dot."""
-    if one is None or (one[0], one[2:]) != (other[0], other[2:]):
+    if own is None or (own[0], own[2:]) != (other[0], other[2:]):
         return False
-    return not _hosts(one).isdisjoint(_hosts(other))
+    return not _hosts(own).isdisjoint(_hosts(other))
 
 
 def _hosts(system: System) -> frozenset[str]:

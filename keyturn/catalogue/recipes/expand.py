@@ -88,10 +88,10 @@ def _rotation(data: dict[str, Any], library: Library) -> dict[str, Any]:
         raise _Flawed((fixed[0],), f"the recipe {data[RECIPE]} sets this", remedy)
     values = _values(data, recipe, recipe.named(recipe.rotation))
     rest = {key: value for key, value in data.items() if key != PARAMETERS}
-    return rotation_of(recipe, values) | recipe.defaults | rest
+    return rotation_settings(recipe, values) | recipe.defaults | rest
 
 
-def rotation_of(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+def rotation_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """The strategy's settings with these parameters, without the defaults."""
     takes_constants = "constants" in STRATEGIES[recipe.strategy].model_fields
     texts = {name: str(value) for name, value in values.items() if isinstance(value, str | int) and takes_constants}
@@ -106,26 +106,26 @@ def _target(data: dict[str, Any], library: Library) -> dict[str, Any]:
         raise _Flawed((RECIPE,), f"the recipe {data[RECIPE]} needs no target", "Remove the target.")
     values = _values(data, recipe, recipe.named(recipe.target))
     rest = {key: value for key, value in data.items() if key not in (RECIPE, PARAMETERS)}
-    return target_of(recipe, values) | rest
+    return target_settings(recipe, values) | rest
 
 
-def target_of(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+def target_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """The target's settings with these parameters, without the path of its admin login."""
     filled: dict[str, Any] = _filled(recipe.target or {}, values)
     return filled
 
 
 def _values(data: Mapping[str, Any], recipe: Recipe, needed: Iterable[str]) -> dict[str, Any]:
-    given = data.get(PARAMETERS) or {}
-    if not isinstance(given, dict):
+    parameters = data.get(PARAMETERS) or {}
+    if not isinstance(parameters, dict):
         raise _Flawed((PARAMETERS,), "must be a mapping", "Write indented `name: value` lines below it.")
-    if unknown := sorted(given.keys() - recipe.parameters.keys()):
+    if unknown := sorted(parameters.keys() - recipe.parameters.keys()):
         remedy = advice(unknown[0], recipe.parameters, "Remove it.")
         raise _Flawed((PARAMETERS, unknown[0]), f"the recipe {data[RECIPE]} has no such parameter", remedy)
     values = {}
     for name in sorted(needed):
         parameter = recipe.parameters[name]
-        value = given.get(name, parameter.default)
+        value = parameters.get(name, parameter.default)
         if value is None:
             message = f"the recipe {data[RECIPE]} needs the parameter {name}"
             raise _Flawed((PARAMETERS,), message, f"Add {name}: {parameter.about} Example: {parameter.example}")
@@ -158,13 +158,13 @@ def check_recipe(name: str, recipe: Recipe, file: Path) -> None:
     from keyturn.catalogue.files.explain import check_entry
     from keyturn.catalogue.files.lazy_entries import NOWHERE
 
-    rotation = rotation_of(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
+    rotation = rotation_settings(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
     if STRATEGIES[recipe.strategy].targets:
         rotation["target"] = "example"
     secret = {"owner": "owner@example.com", "classification": "restricted", "rotation": rotation}
     checked = [("secrets", "rotation", secret)]
     if recipe.target is not None:
-        target = target_of(recipe, recipe.examples)
+        target = target_settings(recipe, recipe.examples)
         checked.append(("targets", "target", target | _admin_of(target)))
     problems = []
     for section, key, data in checked:

@@ -64,9 +64,9 @@ class Library(Mapping[str, Recipe]):
         if name in self.own:
             file, raw = self.own[name]
             return parse_recipe(file, lambda: raw)
-        if (found := self._file(name)) is None:
+        if (file := self._file(name)) is None:
             raise KeyError(name)
-        return parse_recipe(found, lambda: read_file(found))
+        return parse_recipe(file, lambda: read_file(file))
 
     def _file(self, name: str) -> Path | None:
         return _in(SHIPPED).get(name) or self._installed.get(name)

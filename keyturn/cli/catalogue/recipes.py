@@ -98,7 +98,7 @@ def show_recipe(
     elif as_json:
         write_json({"name": name, **summary_of(recipe), "catalogue": example_of(name, recipe)})
     else:
-        write_text("\n".join(page_of(name, recipe)))
+        write_text("\n".join(recipe_page(name, recipe)))
 
 
 @commands.command("new", epilog=EXAMPLES + EXIT_CODES)
@@ -183,7 +183,7 @@ def example_of(name: str, recipe: "Recipe") -> dict[str, Any]:
     return {**targets, "secrets": {f"{service}/{name.removeprefix(f'{service}-')}": secret}}
 
 
-def page_of(name: str, recipe: "Recipe") -> Iterator[str]:
+def recipe_page(name: str, recipe: "Recipe") -> Iterator[str]:
     """The text of `keyturn recipe show`."""
     import yaml
 
