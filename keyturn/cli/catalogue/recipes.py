@@ -116,7 +116,7 @@ def new_recipe(name: NameArgument, catalogue: CatalogueOption = None, copied: Fr
         find_recipe(library, copied)
         text = library.text(copied)
     else:
-        text = recipe_text({key: typer.prompt(asked, default=usual) for key, asked, usual in QUESTIONS})
+        text = recipe_text({key: typer.prompt(question, default=usual) for key, question, usual in QUESTIONS})
     write_file(file, text, 0o644)
     check_recipe(name, open_library(file.parent)[name], file)
     note(f"wrote {file}. Next: complete its facts, then keyturn catalogue validate")
