@@ -95,8 +95,8 @@ class HttpApiKey(RestStrategy):
         Raises Invalid, and deletes the key, where the answer lacks a field.
         """
         doing, create = "make a key at", self.requests.create
-        given = {name: generate(policy) for name, policy in self.generated.items()}
-        sent = {f"candidate.{name}": value for name, value in given.items()}
+        made = {name: generate(policy) for name, policy in self.generated.items()}
+        sent = {f"candidate.{name}": value for name, value in made.items()}
         values = self.fields({"unique": secrets.token_hex(6), **sent}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
@@ -108,7 +108,7 @@ class HttpApiKey(RestStrategy):
         if lacking := sorted(name for name, value in fields.items() if value is None):
             problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(fields[self.keys.id])}"
             raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
-        return SecretFields({**given, **fields})
+        return SecretFields({**made, **fields})
 
     def _take_back(self, made: Sensitive | None) -> str:
         if made is None:
@@ -273,14 +273,14 @@ class HttpApiKeySettings(RestSettings):
     def _names_are_known(self) -> Self:
         names = {*self.constants, "path"}
         self.check_shared_names(self.listing, {self.id_field})
-        given = {f"candidate.{name}" for name in self.generate}
-        check_names(self.create, "create", {*names, "unique", *given}, "admin.", "current.")
+        sent = {f"candidate.{name}" for name in self.generate}
+        check_names(self.create, "create", {*names, "unique", *sent}, "admin.", "current.")
         check_names(self.test, "test", {*names, *self._made}, "current.")
         values = [name for name in (*self.answer, *self.generate) if name not in (self.id_field, EXPIRES_AT)]
         if not self.test.names & set(values):
             fields = ", ".join(f"{{{{{name}}}}}" for name in values)
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
-        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, given)):
+        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, sent)):
             if hidden & set(templates.names(request.path)):
                 problem = "a key in a path is in the logs of every server on the way"
                 raise refused(problem, "Put it into a header or the body.", key)
