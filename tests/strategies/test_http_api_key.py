@@ -557,8 +557,8 @@ def test_names_and_no_values_are_what_ends_a_key(strategy: HttpApiKey) -> None:
 
 def test_a_value_that_is_made_here_is_sent_and_kept_with_the_id_of_the_answer(server: RestApi) -> None:
     create = {**ROTATION["create"], "body": {"name": NAME, "value": "{{candidate.key}}"}}
-    given = {"answer": {"id": "/data/id"}, "generate": {"key": {"form": "hex", "length": 20}}}
-    strategy = opened(server, create=create, **given)
+    rules = {"key": {"form": "hex", "length": 20}}
+    strategy = opened(server, create=create, answer={"id": "/data/id"}, generate=rules)
     candidate = strategy.mint(None)
     assert set(candidate) == strategy.credential_fields == {"id", "key"}
     assert json.loads(server.told[-1].body)["value"] == candidate["key"].reveal()

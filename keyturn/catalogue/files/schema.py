@@ -33,6 +33,12 @@ from keyturn.settings.meanings import meanings
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry, KeySettings)
 
 
+NAMED: Final = {
+    "type": "string",
+    "description": "The recipe that sets the other keys; `keyturn recipe list` shows all.",
+}
+
+
 class CatalogueFile(Model):
     """One file of a Keyturn catalogue. All *.yaml files of the directory are merged."""
 
@@ -128,7 +134,7 @@ def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
 def _allow_recipes(properties: dict[str, Any], key: str) -> None:
     """Allow ``recipe: NAME`` where a strategy or a kind of target is selected; the recipe sets the other keys."""
     shape = properties[key]
-    by_recipe = {"type": "object", "required": ["recipe"], "properties": {"recipe": {"type": "string"}}}
+    by_recipe = {"type": "object", "required": ["recipe"], "properties": {"recipe": NAMED}}
     if key == "targets":
         inner = shape["anyOf"][0]["additionalProperties"]
         shape["anyOf"][0]["additionalProperties"] = {"anyOf": [inner, by_recipe]}

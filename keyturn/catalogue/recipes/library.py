@@ -62,8 +62,8 @@ class Library(Mapping[str, Recipe]):
 
     def _opened(self, name: str) -> Recipe:
         if name in self.own:
-            file, raw = self.own[name]
-            return parse_recipe(file, lambda: raw)
+            own, raw = self.own[name]
+            return parse_recipe(own, lambda: raw)
         if (file := self._file(name)) is None:
             raise KeyError(name)
         return parse_recipe(file, lambda: read_file(file))

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -103,7 +103,7 @@ class CreatedKeys(Service):
             self.received.append(("unknown", received))
             return Answer(404, {"error": "no request of the recipe looks like this"})
 
-    def _admin_requests(self) -> Iterator[tuple[str, Shape, Any]]:
+    def _admin_requests(self) -> Iterator[tuple[str, Shape, Callable[[Captured], Answer]]]:
         for number, shape in enumerate(self._deletes):
             yield "delete", shape, lambda values, number=number: self._deleted(values, number)
         if self._more:

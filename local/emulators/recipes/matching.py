@@ -65,7 +65,7 @@ class Shape:
             return None
         pattern, _, query = self.settings["path"].partition("?")
         path, _, asked = received.path.partition("?")
-        pairs = [(unquote(path), self.base + pattern)]
+        pairs: list[tuple[Any, Any]] = [(unquote(path), self.base + pattern)]
         given = dict(parse_qsl(asked, keep_blank_values=True))
         for name, text in parse_qsl(query, keep_blank_values=True):
             pairs.append((given.get(name), text))
