@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from keyturn.core.text import templates
@@ -105,7 +106,7 @@ class CreatedKeys(Service):
 
     def _admin_requests(self) -> Iterator[tuple[str, Shape, Callable[[Captured], Answer]]]:
         for number, shape in enumerate(self._deletes):
-            yield "delete", shape, lambda values, number=number: self._deleted(values, number)
+            yield "delete", shape, partial(self._deleted, number=number)
         if self._more:
             yield "list", self._more, lambda values: self._listed(int(values["next"]))
         if self._used:
