@@ -66,6 +66,18 @@ def test_a_mistake_is_reported_with_its_line_and_a_remedy(old: str, new: str, pr
     assert problem in problems[0]
 
 
+def test_a_parameter_whose_example_is_a_number_stays_a_number_in_the_body(tmp_path: Path) -> None:
+    changes = (
+        (TARGET, TARGET.replace("openai-project-key", "metabase-api-key, parameters: { url: https://m.example }")),
+        (ROTATION, "      recipe: metabase-api-key"),
+        (PARAMETERS, "      parameters: { group: 7 }"),
+    )
+    rotation = load_catalogue(written(tmp_path, *changes), {}).secrets["ai/openai"].rotation
+    assert rotation.create.body["group_id"] == 7  # type: ignore[attr-defined]
+    written(tmp_path, *changes[:2], (PARAMETERS, '      parameters: { group: "7" }'))
+    assert "it must be a number" in str(find_problems(tmp_path, {})[0])
+
+
 def test_a_recipe_of_the_catalogues_own_folder_is_used_and_checked(tmp_path: Path) -> None:
     own = (SHIPPED / "openai-project-key.yaml").read_text()
     (tmp_path / f"acme-key{RECIPE_ENDING}").write_text(

@@ -32,5 +32,5 @@ def test_a_rotation_stopped_at_any_request_leaves_no_orphan_and_loses_no_value(s
 
 
 def is_request(case: Case) -> bool:
-    """Whether it stops the rotation at a request to the service."""
-    return "recipe" in case.place
+    """Whether it stops the rotation at a request to the service: at its boundary, or at its answer."""
+    return "HttpApi." in case.place or "recipe" in case.place

@@ -94,7 +94,12 @@ def _rotation(data: dict[str, Any], library: Library) -> dict[str, Any]:
 def rotation_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """The strategy's settings with these parameters, without the defaults."""
     takes_constants = "constants" in STRATEGIES[recipe.strategy].model_fields
-    texts = {name: str(value) for name, value in values.items() if isinstance(value, str | int) and takes_constants}
+    numbers = {name for name, value in recipe.examples.items() if isinstance(value, int)}
+    texts = {
+        name: str(value)
+        for name, value in values.items()
+        if isinstance(value, str | int) and takes_constants and name not in numbers
+    }
     filled = _filled(recipe.rotation, {name: value for name, value in values.items() if name not in texts})
     constants = {"constants": {**filled.get("constants", {}), **texts}} if texts else {}
     return {"strategy": recipe.strategy, **filled, **constants}

@@ -54,6 +54,8 @@ class ParameterSettings(Model):
         """What is wrong with a value for it; empty if nothing is."""
         if isinstance(value, dict | list) != isinstance(self.example, dict | list):
             return "it must be a list or a mapping" if isinstance(self.example, dict | list) else "it must be one value"
+        if isinstance(self.example, int) and not isinstance(value, int):
+            return "it must be a number"
         if self.choices and value not in self.choices:
             return f"it must be one of {', '.join(self.choices)}"
         if self.pattern and not (isinstance(value, str) and re.fullmatch(self.pattern, value)):
