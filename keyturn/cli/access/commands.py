@@ -112,8 +112,8 @@ def explain_access(
         facts = facts_of(workspace, path, wanted, entity, group or [], at)
         policies = PolicyIndex.of(workspace.catalogue)
         decision, may_ask = policies.decide(facts), policies.decide(facts, lenient=True).allowed
-        known = bool(entity) or is_known(workspace, workspace.hub.identity())
-    needed = approvals_needed(decision.by.policy, known) if decision.by else 0
+        identified = bool(entity) or is_known(workspace, workspace.hub.identity())
+    needed = approvals_needed(decision.by.policy, identified) if decision.by else 0
     if as_json:
         write_json(decision_data(decision, needed))
     else:
