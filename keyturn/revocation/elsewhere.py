@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from keyturn.core.rotation_record import Rotation
+from keyturn.core.rotation_record import Record, Rotation
 from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
@@ -22,9 +22,13 @@ def rotation_before_cut(workspace: Workspace, progress: SecretProgress) -> Rotat
     return last_rotation(load_whatever(workspace, progress.path), progress.sequence)
 
 
-def contradiction(workspace: Workspace, progress: SecretProgress) -> str:
-    """How the catalogue differs from the last rotation, so that it ends another credential."""
-    return describe_contradiction(workspace, progress.path, rotation_before_cut(workspace, progress))
+def contradiction(workspace: Workspace, progress: SecretProgress, record: Record | None = None) -> str:
+    """How the catalogue differs from the last rotation, so that it ends another credential.
+
+    ``record`` is the secret's, if just read.
+    """
+    record = load_whatever(workspace, progress.path) if record is None else record
+    return describe_contradiction(workspace, progress.path, last_rotation(record, progress.sequence))
 
 
 def prove_stores(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
