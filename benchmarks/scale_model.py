@@ -65,7 +65,7 @@ def hub_requests(site: Site, look: str) -> int:
     looked = opening + RECORD_PARTS + LOGIN_PARTS + 4  # access that was given, uses without approval, and their reviews
     # Each of these lists the records twice: for declared and for undeclared secrets.
     records = 2 * listing
-    planned = opening + 2 + listing  # its login again, and the stores of the past
+    planned = opening + 1 + listing  # the stores of the past
     return {
         "due": looked + 1 + listing + records,  # and the key that signs the ledger
         "status": looked + 2 * listing + records + STORES + 3,  # the parts of `keyturn serve`, and the stores' state

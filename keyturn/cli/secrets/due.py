@@ -259,14 +259,17 @@ def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
 
 
 def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[CheckResult]":
-    from keyturn.cli.health import LoginState, check_logins, check_services
+    from keyturn.cli.health import LoginState, check_incidents, check_logins, check_services
+    from keyturn.core.ports.conductor import outcome_of
+    from keyturn.revocation.incidents.store import list_open
 
     logins = [
         LoginState(prospect.path, prospect.now - prospect.rotated_at, prospect.check)
         for prospect in prospects
         if prospect.rotated_at and not prospect.open and not prospect.blocked
     ]
-    return [*check_services(workspace), check_logins(workspace, logins)]
+    incidents = check_incidents(outcome_of(lambda: list_open(workspace)))
+    return [*check_services(workspace), incidents, check_logins(workspace, logins)]
 
 
 def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResult]") -> None:
