@@ -110,7 +110,7 @@ class RestApi:
             case ["GET", "accounts", account, "keys"]:
                 return self._page(told, [key for key in self.keys.values() if key["account"] == account])
             case ["POST", "accounts", account, "keys"]:
-                return self._new_key(account, told.json["name"])
+                return self._new_key(account, told.json["name"], told.json.get("value"))
             case ["DELETE", "accounts", _, "keys", id] if id in self.keys:
                 return Said(200, {"deleted": self.keys.pop(id)["id"]})
             case ["GET", "accounts", _, "keys", id] if id in self.keys:
@@ -134,10 +134,15 @@ class RestApi:
         found["used"] = datetime.now(UTC).isoformat()
         return Said(200, {"account": found["account"]})
 
-    def _new_key(self, account: str, name: str) -> Said:
+    def _new_key(self, account: str, name: str, value: str | None = None) -> Said:
         if any(key["name"] == name for key in self.keys.values()):
             return Said(409, {"message": "a key has that name"})
-        made = {"id": next(self._numbers), "account": account, "name": name, "value": secrets.token_urlsafe(24)}
+        made = {
+            "id": next(self._numbers),
+            "account": account,
+            "name": name,
+            "value": value or secrets.token_urlsafe(24),
+        }
         self.keys[str(made["id"])] = {**made, "used": None}
         return Said(201, {"data": {**made, "expires": "2031-05-06T07:08:09Z"}})
 

@@ -69,9 +69,13 @@ class HttpApi:
         *,
         as_admin: bool = True,
         also: Sequence[AnswerPattern] = (),
+        before_sending: Callable[[], None] | None = None,
     ) -> Answer:
         """Send ``request`` once. Raises unless the answer is its described success or matches ``also``."""
-        answer = self._sent(self._filled(request, fields, doing, as_admin=as_admin), doing)
+        filled = self._filled(request, fields, doing, as_admin=as_admin)
+        if before_sending:
+            before_sending()
+        answer = self._sent(filled, doing)
         if any(pattern.matches(answer) for pattern in also):
             return answer
         return self._accepted(answer, request, doing, as_admin=as_admin)
