@@ -23,10 +23,7 @@ def rotation_before_cut(workspace: Workspace, progress: SecretProgress) -> Rotat
 
 
 def contradiction(workspace: Workspace, progress: SecretProgress, record: Record | None = None) -> str:
-    """How the catalogue differs from the last rotation, so that it ends another credential.
-
-    ``record`` is the secret's, if just read.
-    """
+    """How the catalogue differs from the last rotation (in ``record``, if read), so that it ends another credential."""
     record = load_whatever(workspace, progress.path) if record is None else record
     return describe_contradiction(workspace, progress.path, last_rotation(record, progress.sequence))
 

@@ -8,6 +8,7 @@ from keyturn.core.actor import working_at
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
 from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.incident import Incident, Result, SecretProgress, Step, steps_missing
+from keyturn.revocation.incidents.store import Versioned
 from keyturn.revocation.purge import clear_hub, clear_stores
 from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
 from keyturn.revocation.revoke import cut_credentials
@@ -61,11 +62,7 @@ def why_undeclared(workspace: Workspace, path: str) -> tuple[str, str]:
 
 
 def save_progress(
-    workspace: Workspace,
-    incident: Incident,
-    progress: SecretProgress,
-    result: StepResult,
-    first: tuple[SecretProgress, int] | None,
+    workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult, first: Versioned | None
 ) -> SecretProgress:
     """Store the progress; if that fails, the step is left to do. ``first`` is the stored one, if still the newest."""
     try:

@@ -72,8 +72,8 @@ class LoginSession:
 
     def lookup(self, client: hvac.Client) -> requests.Response | None:
         """The answer about this login's token from when it began; None where the login did not ask."""
-        kept = self._lookup
-        return kept[1] if kept and kept[0] is client else None
+        lookup = self._lookup
+        return lookup[1] if lookup and lookup[0] is client else None
 
     def as_token(self, token: str) -> hvac.Client:
         client = self.stranger()

@@ -21,6 +21,10 @@ OFFBOARDINGS: Final = "offboardings"
 """Where the hub stores offboardings (:mod:`keyturn.organisations.offboarding`); each has an incident."""
 AT_ONCE: Final = 16
 
+Change = Callable[[SecretProgress], SecretProgress]
+Versioned = tuple[SecretProgress, int]
+"""The progress of a secret, and the version of its entry; 0 without one."""
+
 
 def new_incident_id(now: datetime) -> str:
     """A default name for an incident: ``INC-20261125-153012-7f3a``, in UTC."""
@@ -122,17 +126,9 @@ def load_progress(workspace: Workspace, incident: Incident, path: str) -> Secret
 
 
 def update_progress(
-    workspace: Workspace,
-    incident: Incident,
-    path: str,
-    lay: Callable[[SecretProgress], SecretProgress],
-    *,
-    first: tuple[SecretProgress, int] | None = None,
+    workspace: Workspace, incident: Incident, path: str, lay: Change, *, first: Versioned | None = None
 ) -> SecretProgress:
-    """Apply a change to one secret's progress, also during other writes.
-
-    ``first`` is what :func:`load_versioned` has returned.
-    """
+    """Apply a change to one secret's progress, also during other writes; ``first`` is :func:`load_versioned`'s."""
 
     def to_data(progress: SecretProgress) -> dict[str, str]:
         return _sealed(progress.to_data())
@@ -141,8 +137,8 @@ def update_progress(
     return update_state(workspace, place, lambda: load_versioned(workspace, incident, path), lay, to_data, first=first)
 
 
-def load_versioned(workspace: Workspace, incident: Incident, path: str) -> tuple[SecretProgress, int]:
-    """The progress of one secret and the version of its entry, 0 without one."""
+def load_versioned(workspace: Workspace, incident: Incident, path: str) -> Versioned:
+    """The same with the version of its entry."""
     state = workspace.hub.read_state(_secret(incident.id, path))
     if state:
         with _read(_secret(incident.id, path)):
