@@ -220,11 +220,11 @@ class Demo:
 
     def copies(self, path: str) -> Iterator[str]:
         """The state of each copy, read from the stores themselves."""
-        from keyturn.rotation.copies.push import look_at_copy
+        from keyturn.rotation.copies.push import look_at_copies
         from tasks.workspace import current_workspace
 
-        for destination in current_workspace().places(path):
-            yield f"{destination.store}:{destination.name} {look_at_copy(current_workspace(), path, destination).state}"
+        for copy in look_at_copies(current_workspace(), path):
+            yield f"{copy.store}:{copy.name} {copy.state}"
 
     def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:
         """The applications' counts, and whether the database refuses the old password."""
