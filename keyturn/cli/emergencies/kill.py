@@ -120,6 +120,8 @@ def kill(
         raise typer.BadParameter("no format has the name of --format; `keyturn kill --list` shows them")
     insist_on_answers(yes or preview)
     host = checked_host(host)
+    if ca_file and not host:
+        raise typer.BadParameter("--ca-file is for the host of --host alone")
     values = read_tokens()
     with ExitStack() as stack:
         lookup = look_up(stack, catalogue, values)
@@ -358,7 +360,8 @@ def by_hand(lines: Sequence[Line]) -> Iterator[str]:
             groups.setdefault(line.token.name, []).append(line.token)
     for tokens in groups.values():
         hand, numbers = tokens[0].format.by_hand, ", ".join(str(token.line) for token in tokens)
-        yield f"\n{tokens[0].format.title} (line {numbers}), by hand: {hand.page or ''}"
+        page = (hand.page or "").replace("https://HOST/", f"https://{tokens[0].host or 'HOST'}/")
+        yield f"\n{tokens[0].format.title} (line {numbers}), by hand: {page}"
         yield from (f"  {at}. {step}" for at, step in enumerate(hand.steps, start=1))
 
 
