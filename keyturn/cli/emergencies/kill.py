@@ -56,8 +56,7 @@ FormatOption = Annotated[
 ]
 ListOption = Annotated[bool, typer.Option("--list", help="List every format, and who ends its tokens.")]
 CaFileOption = Annotated[
-    Path | None,
-    typer.Option("--ca-file", metavar="FILE", help="Who signed HOST's certificate, if that is private."),
+    Path | None, typer.Option("--ca-file", metavar="FILE", help="Who signed HOST's certificate, if that is private.")
 ]
 DespiteOption = Annotated[
     bool, typer.Option("--despite-catalogue", help="End a token here that the catalogue has; nothing replaces it.")
@@ -120,8 +119,8 @@ def kill(
         raise typer.BadParameter("no format has the name of --format; `keyturn kill --list` shows them")
     insist_on_answers(yes or preview)
     host = checked_host(host)
-    if ca_file and not host:
-        raise typer.BadParameter("--ca-file is for the host of --host alone")
+    if ca_file and not (host and ca_file.is_file()):
+        raise typer.BadParameter("--ca-file must be a file, and is for the host of --host alone")
     values = read_tokens()
     with ExitStack() as stack:
         lookup = look_up(stack, catalogue, values)
