@@ -23,6 +23,8 @@ LONGEST_PAUSE: Final = 20.0
 """Seconds that a service may ask to wait."""
 BEFORE: Final = 10.0
 """Seconds in which tokens are tried before they are ended."""
+SPLITS: Final = 25
+"""How often refused batches are split: GitHub takes 60 requests an hour."""
 AFTER: Final = 120.0
 """Seconds in which tokens are tried again after their end."""
 
@@ -100,6 +102,7 @@ class Killer:
         self._connect = connect
         self._monotonic = monotonic
         self._sleep = sleep
+        self._splits = 0
 
     def kill(self, tokens: Sequence[LeakedToken]) -> Iterator[tuple[LeakedToken, TokenOutcome]]:
         """End tokens whose formats have an end, and yield what became of each. Services raise nothing."""
@@ -124,8 +127,9 @@ class Killer:
         try:
             return [self._send(batch)] * len(batch)
         except Invalid as error:
-            if len(batch) == 1:
-                return [error]
+            if len(batch) == 1 or self._splits >= SPLITS:
+                return [error] * len(batch)
+            self._splits += 1
             half = len(batch) // 2  # one entry may be to blame
             return self._end(batch[:half]) + self._end(batch[half:])
         except KeyturnError as error:

@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.http.api_target import HttpApi
-from keyturn.tokens.ending import Killer, LeakedToken, TokenOutcome, TokenResult
+from keyturn.tokens.ending import SPLITS, Killer, LeakedToken, TokenOutcome, TokenResult
 from keyturn.tokens.library import load_formats
 from local.emulators.recipes.matching import Received
 from local.emulators.recipes.server import Answer, RecipeServer, base_of
@@ -195,6 +195,15 @@ def test_one_entry_that_a_service_does_not_take_keeps_the_others_from_nothing(cl
     assert [outcome.result for outcome in outcomes].count(TokenResult.PROVEN) == 8
     assert outcomes[4].result is TokenResult.FAILED
     assert service.live[bad] is True
+
+
+def test_a_service_that_refuses_every_batch_is_not_asked_for_each_token(clock: Clock) -> None:
+    service, name = Answers(Answer(403)), "huggingface-user-token"
+    texts = [make_token(FORMATS[name]) for _ in range(100)]
+    with RecipeServer(service) as server:
+        outcomes = killed(server, [leaked(name, text, line) for line, text in enumerate(texts)], clock)
+    assert {outcome.result for outcome in outcomes} == {TokenResult.FAILED}
+    assert len(service.received) <= 2 * SPLITS + 1
 
 
 def test_a_batch_is_no_longer_than_the_service_takes(service: IssuedTokens, server: RecipeServer, clock: Clock) -> None:
