@@ -1,6 +1,7 @@
 """Every format of a leaked token is complete, and recognised as that one alone."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -20,6 +21,12 @@ def test_there_are_many_and_a_good_part_ends_by_a_request() -> None:
     assert sum(each.end is not None for each in FORMATS.values()) >= 30
     titles = [each.title for each in FORMATS.values()]
     assert len(set(titles)) == len(titles)
+
+
+def test_the_page_says_how_many_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "revocation.md").read_text()
+    assert f"[{len(FORMATS)} formats](cli.md#kill)" in page
+    assert f"It ends {sum(each.end is not None for each in FORMATS.values())} of them" in page
 
 
 @pytest.mark.parametrize("name", NAMES)
