@@ -49,6 +49,7 @@ ARROWS = {
     "keyturn.core": set(),
     "keyturn.settings": {"keyturn.core"},
     "keyturn.strategies": {"keyturn.core", "keyturn.settings"},
+    "keyturn.tokens": {"keyturn.core", "keyturn.settings"},
     "keyturn.ledger": {"keyturn.core"},
     "keyturn.access_log": {"keyturn.core", "keyturn.ledger"},
     "keyturn.client": {"keyturn.core"},
