@@ -79,7 +79,7 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
     if other := left_without_value(workspace, incident, record):
         problem = f"incident {other} wants it left without a new value"
         return result.add_left("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
-    if nothing_beside(workspace, progress):
+    if progress.unseen and workspace.hub.read(path) is None and record.rest is None:
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it continues with it"
         return result.add_left("", "the fields next to the credential, such as host and port, are unknown", hint)
     if words := contradiction(workspace, progress, record):
@@ -107,12 +107,6 @@ def declared_wrongly(workspace: Workspace, incident: Incident, progress: SecretP
         return ""
     missing = missing_fields(workspace, progress.path, current.fields)
     return describe_missing_fields(missing, current.fields) if missing else ""
-
-
-def nothing_beside(workspace: Workspace, progress: SecretProgress) -> bool:
-    """Whether a new version would contain only the credential, since none could be read."""
-    path = progress.path
-    return bool(progress.unseen) and workspace.hub.read(path) is None and load_record(workspace, path).rest is None
 
 
 def left_without_value(workspace: Workspace, incident: Incident, record: Record) -> str:

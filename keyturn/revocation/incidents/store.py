@@ -100,10 +100,7 @@ def create_incident(workspace: Workspace, incident: Incident) -> Incident:
 def update_incident(
     workspace: Workspace, incident: str, lay: Callable[[Incident], Incident], *, first: Incident | None = None
 ) -> Incident:
-    """Apply a change to an incident, also during other writes; news go to the outbox. Raises NotFound.
-
-    ``first`` is the incident if already read.
-    """
+    """Apply a change to an incident, ``first`` if read, during other writes too. News are sent. Raises NotFound."""
 
     def laid(current: Incident) -> Incident | None:
         changed = with_news(current, lay(current), workspace.clock())
