@@ -361,6 +361,21 @@ def test_a_certificate_of_an_authority_may_lie_in_the_catalogues_own_folder_and_
     assert "it is in the catalogue's directory" in flaw
 
 
+def test_a_relative_ca_file_is_next_to_the_catalogues_file_wherever_keyturn_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    certificate = "targets:\n  mine: {{ kind: redis, host: a.example.com, admin: targets/mine, ca_file: {file} }}\n"
+    catalogue = make(tmp_path / "catalogue")
+    assert problems(catalogue, certificate.format(file="ca.pem")) == []
+    made = load_catalogue(Path("../catalogue"), {}).target("mine")
+    assert made.model_dump()["ca_file"] == str(catalogue / "ca.pem")
+    (flaw,) = problems(catalogue, certificate.format(file="../outside.pem"))
+    assert f"contains {tmp_path}/outside.pem" in flaw
+
+
 OWN_FILES = [
     "KEYTURN_HUB_SECRET_ID_FILE",
     "KEYTURN_HUB_AUTH_TOKEN_PATH",

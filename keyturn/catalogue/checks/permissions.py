@@ -263,7 +263,7 @@ class FileRules:
         if key != PID_FILE and not _below(real, self.files):
             where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
             remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
-            return "the operator's file lists no directory under `files` that contains it", remedy
+            return f"the operator's file lists no directory under `files` that contains {real}", remedy
         return None
 
     def _is_covered(self, real: str) -> bool:

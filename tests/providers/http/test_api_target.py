@@ -365,7 +365,7 @@ def test_certificates_are_checked_against_the_given_authority(tmp_path: Path) ->
         get(opened(server, ca_file=str(files.authority)))
         with pytest.raises(Denied, match="certificate is not trusted"):
             get(opened(server))
-        with pytest.raises(Invalid, match="ca_file can't be read"):
+        with pytest.raises(Invalid, match=r"ca_file .+ can't be read"):
             get(opened(server, ca_file=str(tmp_path / "absent.pem")))
     assert len(server.told) == 1
 
