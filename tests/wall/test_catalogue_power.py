@@ -21,6 +21,7 @@ from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy, never_n
 from keyturn.core import hosts
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text import templates
 from keyturn.core.text.references import Unfit
 from keyturn.providers.answers import objection
 from keyturn.providers.http.api_target import RequestValues
@@ -659,6 +660,12 @@ def test_a_requests_template_is_given_fields_alone(name: str) -> None:
     values = RequestValues("api", lambda: SecretFields({"password": "x"}), SecretFields({"current.key": "y"}), "call")
     with pytest.raises(Invalid, match="which is not there"):
         values(name)
+
+
+def test_a_request_that_names_a_value_many_times_is_not_made() -> None:
+    values = RequestValues("api", None, SecretFields({"note": "x" * 1_000}), "call")
+    with pytest.raises(Invalid, match="more than 1,048,576 characters"):
+        templates.fill_all(["{{note}}" * 1_000] * 1_000, values)
 
 
 def test_what_tries_a_new_key_is_given_nothing_of_the_admins(tmp_path: Path) -> None:
