@@ -252,6 +252,27 @@ def test_no_credential_goes_to_another_machine_without_tls(kind: str, value: str
     assert problems(place, line.replace("HOST", "db2.example.com"), env) != []
 
 
+IN_CLEAR = {
+    "targets.mine": "kind: http-api, url: 'http://HOST', admin: targets/mine",
+    "stores.mine": "kind: aws-secrets-manager, region: eu-central-1, endpoint_url: 'http://HOST'",
+    "stores.other": "kind: aws-parameter-store, region: eu-central-1, endpoint_url: 'http://HOST:4566'",
+}
+
+
+@pytest.mark.parametrize("entry", IN_CLEAR)
+def test_nothing_goes_to_another_machine_by_plain_http_without_the_operators_consent(
+    entry: str, tmp_path: Path
+) -> None:
+    place, (section, name) = make(tmp_path / "catalogue"), entry.split(".")
+    line = f"{section}:\n  {name}: {{ {IN_CLEAR[entry]}, insecure_http: true }}\n"
+    (flaw,) = problems(place, line.replace("HOST", "api.example.com"))
+    assert f"{entry}.insecure_http: credentials may go to api.example.com without TLS" in flaw
+    assert problems(place, line.replace("HOST", "127.0.0.1")) == []
+    assert problems(place, line.replace("http://HOST", "https://api.example.com")) == []
+    env = {VARIABLE: str(operators_file(tmp_path, unencrypted=["api.example.com"]))}
+    assert problems(place, line.replace("HOST", "api.example.com"), env) == []
+
+
 def test_every_node_that_is_reached_without_tls_needs_the_operators_consent(tmp_path: Path) -> None:
     entry = "kind: redis, host: 127.0.0.1, nodes: [redis-2.example.com:6379], tls: false, admin: targets/mine"
     assert "redis-2.example.com without TLS" in problems(tmp_path, f"targets:\n  mine: {{ {entry} }}\n")[0]
