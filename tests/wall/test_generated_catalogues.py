@@ -314,8 +314,8 @@ def insist_on_places(catalogue: Catalogue, place: Path) -> None:
     ):
         for name, entry in entries.items():
             assert f"{getattr(entry, key)}/".startswith(f"{folder}/{name}/")
-    for entry in (*catalogue.stores.values(), *catalogue.targets.values(), *catalogue.consumers.values()):
-        for key, value in entry:
+    for model in (*catalogue.stores.values(), *catalogue.targets.values(), *catalogue.consumers.values()):
+        for key, value in model:
             if isinstance(value, str) and (key.endswith("_file") or key in ("kubeconfig", "directory")):
                 allowed = [place / "copies"] if key == "directory" else [place / "files"]
                 allowed += [place / "catalogue"] if key == "ca_file" else []
@@ -363,7 +363,7 @@ def test_no_catalogue_that_loads_has_a_right_a_file_or_a_host_outside_the_lists(
     insist_on_lists(place, usual, changes)
 
 
-WITHOUT = {
+WITHOUT: dict[str, tuple[str, Any, str, Any]] = {
     "files": ("stores", permissions.FileRules, "find_flaws", lambda *_: iter(())),
     "hosts": ("targets", permissions, "_hosts", lambda *_: iter(())),
     "entries of others": ("targets", permissions, "_other_place", lambda *_: iter(())),
@@ -378,8 +378,8 @@ WITHOUT = {
 def test_the_same_catalogues_show_it_where_a_check_is_missing(
     check: str, place: Path, usual: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only, *taken = WITHOUT[check]
-    monkeypatch.setattr(*taken)
+    only, owner, name, nothing = WITHOUT[check]
+    monkeypatch.setattr(owner, name, nothing)
 
     @settings(max_examples=3000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
     @given(changes=changes(only))
