@@ -31,6 +31,9 @@ def _template(text: str) -> str:
 
 
 def _path(path: str) -> str:
+    if any(name.startswith("admin.") for name in templates.names(path)):
+        problem = "a field of the admin's in a path is in the logs of every server on the way"
+        raise refused(problem, "Put it into a header or the body; write what is not secret under constants.")
     plain = templates.fill(_template(path), lambda _: "x")
     if not _LEGAL_PATH.fullmatch(plain):
         raise refused("is not a path that can be asked for", "Begin with /, and write no space, # or brackets.")

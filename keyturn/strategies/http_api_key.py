@@ -255,6 +255,9 @@ class HttpApiKeySettings(RestSettings):
         if self.id_field not in self.answer:
             remedy = f"Add {self.id_field}: and its pointer, or name another with id_field."
             raise refused("the id of a new key is not among its fields", remedy, "answer")
+        if list(self.answer.values()).count(self.answer[self.id_field]) > 1:
+            problem = f"{self.id_field} is read from the place of another field, and records show it"
+            raise refused(problem, "Point to an id that is not secret.", "answer")
         if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self._made):
             key = "answer" if taken[0] in self.answer else "generate"
             raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", key)
@@ -280,8 +283,9 @@ class HttpApiKeySettings(RestSettings):
         if not self.test.names & set(values):
             fields = ", ".join(f"{{{{{name}}}}}" for name in values)
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
-        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, candidates)):
-            if hidden & set(templates.names(request.path)):
+        sent = candidates.union(values)
+        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, sent)):
+            if hidden & {name.removeprefix("current.") for name in templates.names(request.path)}:
                 problem = "a key in a path is in the logs of every server on the way"
                 raise refused(problem, "Put it into a header or the body.", key)
         if self.id_field not in self.delete.names:

@@ -29,6 +29,8 @@ API: Final = RemoteServer(
     authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
 )
 LARGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
+LARGEST_REQUEST: Final = 1024 * 1024
+"""Characters that the values put into one request may have: texts of a catalogue can name a value many times."""
 MOST_PAGES: Final = 100
 ADMIN: Final = "admin."
 SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
@@ -232,6 +234,7 @@ class RequestValues:
         self._admin = admin and cache(admin)
         self._fields = fields
         self._doing = doing
+        self._left = LARGEST_REQUEST
 
     def __call__(self, name: str) -> str:
         if name.startswith(ADMIN):
@@ -240,6 +243,10 @@ class RequestValues:
             values, field, where = self._fields, name, "in the secret"
         if field in values:
             text = values[field].reveal()
+            self._left -= len(text)
+            if self._left < 0:
+                problem = f"the values of the request have more than {LARGEST_REQUEST:,} characters"
+                raise Invalid(self._doing, self._api, problem, "Name fewer or shorter values in the catalogue")
             text.encode()  # invalid characters fail here, not in an error of requests that shows them
             return text
         problem = f"the request asks for {{{{{name}}}}}, which is not there"
