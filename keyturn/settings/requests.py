@@ -1,7 +1,7 @@
 """HTTP requests as people describe them in the catalogue, with ``{{name}}`` for a value."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
@@ -277,6 +277,19 @@ class DeleteSettings(RequestSettings):
     """Kinds of answer that mean that the key is not there; without them, 404 and 410."""
 
 
+def _deletes(value: Any) -> tuple[DeleteSettings, ...]:
+    if not isinstance(value, list | tuple):
+        return (DeleteSettings.model_validate(value),)
+    if not value:
+        raise refused("is empty", "Write at least one.")
+    return _DELETES.validate_python(value)
+
+
+_DELETES: Final = TypeAdapter(tuple[DeleteSettings, ...])
+Deletes = Annotated[tuple[DeleteSettings, ...], Either(_deletes, (DeleteSettings, tuple[DeleteSettings, ...]))]
+"""The requests that delete a key, sent in order."""
+
+
 class LastUsedSettings(RequestSettings):
     """A request whose answer holds the time of a key's last use."""
 
@@ -284,9 +297,12 @@ class LastUsedSettings(RequestSettings):
     """Where the answer holds the time: RFC 3339, or seconds or milliseconds since 1970."""
 
 
-def check_names(request: RequestSettings | None, key: str, names: Collection[str], *prefixes: str) -> None:
+def check_names(
+    request: RequestSettings | Sequence[RequestSettings] | None, key: str, names: Collection[str], *prefixes: str
+) -> None:
     """Refuse a request with a name that is neither among ``names`` nor begins with one of the ``prefixes``."""
-    for place, text in request.places() if request else ():
+    several = request if isinstance(request, Sequence) else [request] if request else []
+    for place, text in (pair for described in several for pair in described.places()):
         for name in templates.names(text):
             if name not in names and not name.startswith(prefixes):
                 choice = [*names, *(f"{prefix}FIELD" for prefix in prefixes)]

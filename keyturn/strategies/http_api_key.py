@@ -330,7 +330,7 @@ class HttpApiKeySettings(RestSettings):
         if set(templates.names(self.test.path)) & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
             problem = "a key in a path is in the logs of every server on the way"
             raise refused(problem, "Put it into a header or the body.", "test")
-        if self.id_field not in self.delete.names:
+        if any(self.id_field not in request.names for request in self.delete):
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
             raise refused("the request does not name the key", remedy, "delete")
         return self

@@ -16,7 +16,7 @@ from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import (
     Answers,
-    DeleteSettings,
+    Deletes,
     LastUsedSettings,
     ListSettings,
     RequestSettings,
@@ -32,11 +32,22 @@ OBJECTING: Final = frozenset({400, 401, 403, 409, 422})
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """A request that deletes a key, or makes ready for that; ``gone`` are the answers for what is already done."""
+
+    request: Request
+    gone: Sequence[AnswerPattern] = (ABSENT,)
+
+
+@dataclass(frozen=True)
 class KeyRequests:
-    """The requests to the API. ``constants`` are texts for all requests, ``holds`` are texts that CURRENT must have."""
+    """The requests to the API; ``delete`` are sent in order, all of them by each run.
+
+    ``constants`` are texts for all requests, ``holds`` are texts that CURRENT must have.
+    """
 
     create: Request
-    delete: Request
+    delete: Sequence[Deletion]
     test: Request | None = None
     listing: Listing | None = None
     listed_use: str | None = None
@@ -44,7 +55,6 @@ class KeyRequests:
     last_used_at: str = ""
     constants: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[str, str] = field(default_factory=dict)
-    gone: Sequence[AnswerPattern] = (ABSENT,)
 
 
 class RestStrategy(StrategyBase):
@@ -88,9 +98,13 @@ class RestStrategy(StrategyBase):
         return key_id
 
     def remove(self, fields: SecretFields) -> bool:
-        gone = self.requests.gone
-        answer = self.api.call(self.requests.delete, fields, "delete a key at", also=gone)
-        return not any(pattern.matches(answer) for pattern in gone)
+        """Send each request of ``delete``, and return whether any of them found something to do."""
+        done = [self._delete_step(step, fields) for step in self.requests.delete]
+        return any(done)
+
+    def _delete_step(self, step: Deletion, fields: SecretFields) -> bool:
+        answer = self.api.call(step.request, fields, "delete a key at", also=step.gone)
+        return not any(pattern.matches(answer) for pattern in step.gone)
 
     def still_there(self, *, deleted: bool) -> KeyturnError:
         doing, name = "delete a key at", self.api.name
@@ -144,7 +158,7 @@ class RestSettings(StrategySettings):
     """The name of the API."""
     create: RequestSettings
     """The request that makes a key (POST)."""
-    delete: DeleteSettings
+    delete: Deletes
     """The request that deletes a key (DELETE), after which the list must not have the key."""
     last_used: LastUsedSettings | None = None
     """The request that shows when a key was used last (GET), where its list does not."""
@@ -167,6 +181,7 @@ class RestSettings(StrategySettings):
 
     def _names_besides_create(self) -> set[str]:
         others = [value for key, value in self if key != "create" and isinstance(value, RequestSettings)]
+        others += self.delete
         where = [text for request in others for text in getattr(request, "where", {}).values()]
         return {name for request in others for name in request.names} | {
             name for text in where for name in templates.names(text)
@@ -184,7 +199,7 @@ class RestSettings(StrategySettings):
     def key_requests(self, test: RequestSettings | None, listing: ListSettings | None) -> KeyRequests:
         return KeyRequests(
             self.create.request("POST"),
-            self.delete.request("DELETE"),
+            [Deletion(step.request("DELETE"), patterns(step.gone) or (ABSENT,)) for step in self.delete],
             test.request("GET") if test else None,
             listing.listing if listing else None,
             listing.last_used if listing else None,
@@ -192,7 +207,6 @@ class RestSettings(StrategySettings):
             self.last_used.at if self.last_used else "",
             self.constants,
             self.holds,
-            patterns(self.delete.gone) or (ABSENT,),
         )
 
 

@@ -299,6 +299,45 @@ def test_without_a_list_absent_is_believed(server: RestApi) -> None:
     assert [told.path for told in server.told] == ["/accounts/ml%2Fteam/keys/4711"]
 
 
+IN_TWO_STEPS = [
+    {
+        "method": "POST",
+        "path": f"{KEYS}/{{{{id}}}}/deactivate",
+        "gone": [{"status": [404]}, {"status": [400], "when": [{"pointer": "/code", "equals": "INACTIVE"}]}],
+    },
+    {"path": f"{KEYS}/{{{{id}}}}"},
+]
+
+
+def test_a_key_that_is_deleted_by_several_requests_is_finished_where_a_run_died_between_them(server: RestApi) -> None:
+    server.in_two_steps = True
+    with pytest.raises(Denied):
+        opened(server).retire(opened(server).credential_id(opened(server).mint(None)), 1)
+    server.keys.clear()
+    server.told.clear()
+    strategy = opened(server, delete=IN_TWO_STEPS)
+    ends = strategy.credential_id(made := strategy.mint(None))
+    server.instead["DELETE"] = [Said(lost=True)]
+    with pytest.raises(Unavailable):
+        strategy.retire(ends, 1)
+    assert len(server.keys) == 1
+    assert strategy.accepts(made) is False
+    strategy.retire(ends, 1)
+    assert server.keys == {}
+    strategy.retire(ends, 1)
+    sent = [told.method for told in server.told if told.method in ("POST", "DELETE")]
+    assert sent == ["POST", *["POST", "DELETE"] * 3]
+
+
+def test_a_first_request_that_fails_for_another_reason_stops_the_deletion(server: RestApi) -> None:
+    strategy = opened(server, delete=IN_TWO_STEPS)
+    ends = strategy.credential_id(strategy.mint(None))
+    server.instead["POST"] = [Said(400, {"code": "OTHER"})]
+    with pytest.raises(Invalid, match="answered 400"):
+        strategy.retire(ends, 1)
+    assert "DELETE" not in [told.method for told in server.told]
+
+
 @pytest.mark.parametrize("id", ["..", "."])
 def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, strategy: HttpApiKey, id: str) -> None:
     with pytest.raises(Invalid, match="can't be used in the path"):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.crash.kinds.apis import ApiKey, SshKeys
+from tests.crash.kinds.apis import ApiKey, ApiKeyInTwoRequests, SshKeys
 from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
@@ -28,6 +28,7 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     AppSecret,
     StorageKey,
     ApiKey,
+    ApiKeyInTwoRequests,
     SshKeys,
     SigningKeys,
     Generated,

@@ -72,6 +72,28 @@ class ApiKey(AtTheApi):
             yield f"keys {ids}"
 
 
+class ApiKeyInTwoRequests(ApiKey):
+    """One that must be deactivated before it can be deleted."""
+
+    name = "http-api-key, deleted by two requests"
+
+    def prepare(self, site: Site) -> None:
+        super().prepare(site)
+        self.api.in_two_steps = True
+
+    def make(self, site: Site) -> Declared:
+        made = super().make(site)
+        made.data["rotation"]["delete"] = [
+            {
+                "method": "POST",
+                "path": "/accounts/{{account}}/keys/{{id}}/deactivate",
+                "gone": [{"status": [404]}, {"status": [400], "when": [{"pointer": "/code", "equals": "INACTIVE"}]}],
+            },
+            {"path": "/accounts/{{account}}/keys/{{id}}"},
+        ]
+        return made
+
+
 class SshKeys(AtTheApi):
     """One public key of the user."""
 
