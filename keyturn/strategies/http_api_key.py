@@ -4,7 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
@@ -15,6 +15,8 @@ from keyturn.core.ports.rest import Answer, AnswerPattern, RestApi, parse_moment
 from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
+from keyturn.settings.dates import DateSettings
+from keyturn.settings.durations import show
 from keyturn.settings.fields import Duration, refused
 from keyturn.settings.requests import Answers, ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
@@ -48,7 +50,8 @@ class HttpApiKey(RestStrategy):
     """A new key next to the old one, which is deleted later by its id.
 
     ``refused`` are the answers to ``test`` that prove a key dead; any other proves nothing. ``limit`` is the maximum
-    number of keys. ``patience`` is how long the API may not know a new or deleted key.
+    number of keys. ``patience`` is how long the API may not know a new or deleted key. ``dates`` are further
+    values for ``create``, by name.
     """
 
     mints_at_target = True
@@ -62,6 +65,7 @@ class HttpApiKey(RestStrategy):
         limit: int | None = None,
         patience: timedelta = timedelta(0),
         refused: Sequence[AnswerPattern] = (UNAUTHORIZED,),
+        dates: Callable[[], Mapping[str, str | int]] = dict,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(api, path, requests)
@@ -69,6 +73,7 @@ class HttpApiKey(RestStrategy):
         self.credential_fields = frozenset(keys.answer)
         self.limit = limit
         self.refused = refused
+        self.dates = dates
         self.tries = 1 + int(patience.total_seconds())
         self._sleep = sleep
 
@@ -98,8 +103,9 @@ class HttpApiKey(RestStrategy):
 
         Raises Invalid, and deletes the key, where the answer lacks a field.
         """
-        doing, create = "make a key at", self.requests.create
-        values = self.fields({"unique": secrets.token_hex(6)}, current)
+        doing, dates = "make a key at", self.dates()
+        create = replace(self.requests.create, body=templates.replace_whole(self.requests.create.body, dates))
+        values = self.fields({**dates, "unique": secrets.token_hex(6)}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
         if lacks := shortfall(create, answer):
@@ -306,6 +312,8 @@ class HttpApiKeySettings(RestSettings):
     """The request that lists the keys (GET). Without it a crash may leave an unused key."""
     limit: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """How many keys the API allows; a rotation is refused where there is no room."""
+    dates: dict[ShortName, DateSettings] = Field(default_factory=dict)
+    """Dates from now for `create`, by name, such as the end of a key whose API requires one."""
 
     @model_validator(mode="after")
     def _fields_are_whole(self) -> Self:
@@ -322,7 +330,7 @@ class HttpApiKeySettings(RestSettings):
     def _names_are_known(self) -> Self:
         names = {*self.constants, "path"}
         self.check_shared_names(self.listing, {self.id_field})
-        check_names(self.create, "create", {*names, "unique"}, "admin.", "current.")
+        check_names(self.create, "create", {*names, *self.dates, "unique"}, "admin.", "current.")
         check_names(self.test, "test", {*names, *self.answer}, "current.")
         if not self.test.names & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
             fields = ", ".join(f"{{{{{name}}}}}" for name in self.answer if name not in (self.id_field, EXPIRES_AT))
@@ -333,6 +341,18 @@ class HttpApiKeySettings(RestSettings):
         if any(self.id_field not in request.names for request in self.delete):
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
             raise refused("the request does not name the key", remedy, "delete")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_outlive_their_service(self) -> Self:
+        if taken := sorted({*self.constants, "path", "unique"} & self.dates.keys()):
+            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name for this date.", "dates")
+        service = (self.longest or timedelta(0)) + self.grace
+        for name, date in self.dates.items():
+            if date.least <= service:
+                problem = f"{name} may end a key within {show(date.least)}, and a key is in use for {show(service)}"
+                remedy = "Make `after` longer than interval, jitter and grace together, with days to spare."
+                raise refused(problem, remedy, "dates")
         return self
 
     @model_validator(mode="after")
@@ -359,4 +379,9 @@ class HttpApiKeySettings(RestSettings):
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
         requests = self.key_requests(self.test, listing)
         refused = patterns(self.test.refused) or (UNAUTHORIZED,)
-        return HttpApiKey(tools.target(self.target), path, requests, keys, self.limit, self.test.patience, refused)
+
+        def dates() -> Mapping[str, str | int]:
+            return {name: date.value(tools.clock()) for name, date in self.dates.items()}
+
+        api, patience = tools.target(self.target), self.test.patience
+        return HttpApiKey(api, path, requests, keys, self.limit, patience, refused, dates)

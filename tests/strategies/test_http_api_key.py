@@ -46,8 +46,14 @@ ROTATION: dict[str, Any] = {
 """A secret's rotation as the catalogue has it."""
 
 
+NOW = datetime(2026, 12, 3, 12, 30, 15, 500_000, tzinfo=UTC)
+
+
 class Tools:
-    """What the strategy is opened with: the API alone."""
+    """What the strategy is opened with: the API and the time."""
+
+    def clock(self) -> datetime:
+        return NOW
 
     def __init__(self, api: HttpApi) -> None:
         self.api = api
@@ -560,6 +566,33 @@ def test_an_expiry_that_the_api_tells_is_kept_for_the_schedule(server: RestApi) 
     strategy = opened(server, answer={**ROTATION["answer"], "expires_at": "/data/name"})
     with pytest.raises(Invalid, match="lacks expires_at; the key that was made is deleted again"):
         strategy.mint(None)
+
+
+@pytest.mark.parametrize(
+    ("format", "value"),
+    [
+        ("rfc3339", "2027-03-03T12:30:15Z"),
+        ("date", "2027-03-03"),
+        ("unix", 1804077015),
+        ("unix_ms", 1804077015500),
+        ("seconds", 7776000),
+        ("hours", 2160),
+        ("days", 90),
+    ],
+)
+def test_a_date_from_now_is_sent_as_the_api_takes_it(server: RestApi, format: str, value: str | int) -> None:
+    create = {
+        "path": f"{KEYS}?until={{{{until}}}}",
+        "headers": {"x-until": "{{until}}"},
+        "body": {"name": NAME, "scopes": ["a", {"end": "{{ until }}"}], "lifetime": "{{until}}s"},
+    }
+    opened(server, create=create, dates={"until": {"after": "90d", "format": format}}).mint(None)
+    (sent,) = server.told
+    assert sent.json["scopes"] == ["a", {"end": value}]
+    assert type(sent.json["scopes"][1]["end"]) is type(value)
+    assert sent.json["lifetime"] == f"{value}s"
+    assert sent.headers["x-until"] == str(value)
+    assert sent.path.endswith(f"?until={str(value).replace(':', '%3A')}")
 
 
 def test_fields_may_be_named_as_the_consumers_read_them(server: RestApi) -> None:

@@ -4,7 +4,7 @@ Replaced text is not parsed again, so a value may contain braces.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_.-]+)?"
@@ -36,6 +36,16 @@ def fill_all(data: Any, value: Callable[[str], str]) -> Any:
     if isinstance(data, dict):
         return {key: fill_all(inner, value) for key, inner in data.items()}
     return [fill_all(inner, value) for inner in data] if isinstance(data, list) else data
+
+
+def replace_whole(data: Any, values: Mapping[str, Any]) -> Any:
+    """Return a JSON structure in which a text that is only a name of ``values`` is that value, of its own type."""
+    if isinstance(data, str):
+        whole = _PLACE.fullmatch(data)
+        return values[whole[1]] if whole and whole[1] in values else data
+    if isinstance(data, dict):
+        return {key: replace_whole(inner, values) for key, inner in data.items()}
+    return [replace_whole(inner, values) for inner in data] if isinstance(data, list) else data
 
 
 def texts(data: Any) -> Iterator[str]:
