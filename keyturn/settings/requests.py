@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from keyturn.core.ports.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
-from keyturn.core.text import templates
+from keyturn.core.text import statements, templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.choices import Either
 from keyturn.settings.fields import Line, Model, matching, refused
@@ -207,6 +207,23 @@ class RequestSettings(Model):
         if self.body is not None and self.form is not None:
             raise refused("body and form are both given", "Remove one of the two.", "form")
         return self
+
+    @model_validator(mode="after")
+    def _no_foreign_text_in_sql(self) -> Self:
+        for place, name, quoted in self.statement_places():
+            if name.startswith(("admin.", "current.")):
+                problem = f"{place} puts {{{{{name}}}}} into an SQL statement, which such a value may change"
+                raise refused(problem, "Use a constant, {{path}} or {{unique}}.", "body" if self.body else "form")
+            if name == "path" and not quoted:
+                problem, remedy = f"{place} has {{{{path}}}} in an SQL statement without quotes", "Write '{{path}}'."
+                raise refused(problem, remedy, "body" if self.body else "form")
+        return self
+
+    def statement_places(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield every name in an SQL statement, with its place in messages and whether it is in quotes."""
+        for place, text in self.places():
+            if statements.is_statement(text):
+                yield from ((place, name, quoted) for name, quoted in statements.places(text))
 
     def request(self, method: str) -> Request:
         return Request(

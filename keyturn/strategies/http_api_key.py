@@ -28,8 +28,8 @@ MOST_KEYS: Final = 100
 UNAUTHORIZED: Final = AnswerPattern(frozenset({401}))
 """The answer that refuses a key by default. 403 does not: a working key may lack a permission."""
 
-UNIQUE: Final = "[0-9a-f]{12}"
-"""What ``{{unique}}`` becomes: other characters for each key."""
+UNIQUE: Final = "[0-9A-Fa-f]{12}"
+"""What ``{{unique}}`` becomes: other characters for each key. Databases show an unquoted name in capitals."""
 
 
 @dataclass(frozen=True)
@@ -365,8 +365,9 @@ class HttpApiKeySettings(RestSettings):
                 raise refused(
                     f"where asks for {{{{{unknown[0]}}}}}", "Only path, unique and constants are known.", "list"
                 )
-        if where and not set(where.values()) & {text for _, text in self.create.places()}:
-            remedy = "Write the same text under `create`, such as the key's name."
+        given = [text for _, text in self.create.places()]
+        if where and not any(templates.is_part(part, text) for part in where.values() for text in given):
+            remedy = "Write the same text under `create`, such as the key's name, or within a longer one."
             raise refused("no text of where is given to a new key", remedy, "list")
         return self
 

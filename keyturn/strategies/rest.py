@@ -1,6 +1,6 @@
 """The common part of strategies over a REST API: requests that the catalogue describes, and the list of keys."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
@@ -11,7 +11,7 @@ from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
 from keyturn.core.ports.strategies import RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.text import templates
+from keyturn.core.text import statements, templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import (
@@ -179,9 +179,25 @@ class RestSettings(StrategySettings):
             raise refused(message, "Give create its own constant for it.", "in_emergency")
         return self
 
+    @model_validator(mode="after")
+    def _constants_fit_into_sql(self) -> Self:
+        for request in (*self._requests_besides_create(), self.create):
+            for place, name, quoted in request.statement_places():
+                texts = (values[name] for values in (self.constants, self.in_emergency) if name in values)
+                if not all(statements.fits(text, quoted=quoted) for text in texts):
+                    problem = f"{place} puts {name} into an SQL statement, which that text may change"
+                    remedy = (
+                        "Use letters, digits and _, or write the name in quotes: then . : / @ = + $ - are allowed too."
+                    )
+                    raise refused(problem, remedy, "constants")
+        return self
+
+    def _requests_besides_create(self) -> Iterator[RequestSettings]:
+        yield from (value for key, value in self if key != "create" and isinstance(value, RequestSettings))
+        yield from self.delete
+
     def _names_besides_create(self) -> set[str]:
-        others = [value for key, value in self if key != "create" and isinstance(value, RequestSettings)]
-        others += self.delete
+        others = list(self._requests_besides_create())
         where = [text for request in others for text in getattr(request, "where", {}).values()]
         return {name for request in others for name in request.names} | {
             name for text in where for name in templates.names(text)

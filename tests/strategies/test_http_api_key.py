@@ -358,6 +358,37 @@ def test_a_list_entry_without_an_id_is_refused(server: RestApi) -> None:
         strategy.existing_ids()
 
 
+# --- SQL statements -------------------------------------------------------------------------------------------
+
+
+BY_SQL: dict[str, Any] = {
+    "constants": {"account": "ml/team", "user": "SVC_TRAIN"},
+    "create": {"path": KEYS, "body": {"statement": "ALTER USER {{user}} ADD PROGRAMMATIC ACCESS TOKEN KT_{{unique}}"}},
+    "list": listing(where={"/name": "KT_{{unique}}"}),
+}
+
+
+def test_a_key_that_is_named_within_a_statement_is_swept_and_no_other(server: RestApi) -> None:
+    strategy = opened(server, **BY_SQL)
+    by_hand = server._new_key("ml/team", "KT_OTHER").body["data"]
+    before, current = strategy.existing_ids(), strategy.mint(None)
+    assert server.told[-1].json["statement"].startswith("ALTER USER SVC_TRAIN ADD PROGRAMMATIC ACCESS TOKEN KT_")
+    orphan = server.keys[strategy.mint(None)["id"].reveal()]
+    orphan["name"] = orphan["name"].upper()
+    strategy.remove_orphans(before, [current])
+    assert {key["value"] for key in server.keys.values()} == {current["key"].reveal(), by_hand["value"]}
+
+
+@pytest.mark.parametrize("id", ["x; DROP USER app", "x--", "a b", "a'b", 'a"b', "\u00e4"])
+def test_an_id_that_would_change_a_statement_is_never_sent(server: RestApi, id: str) -> None:
+    delete = {"method": "POST", "path": "/sql", "body": {"statement": "ALTER USER X REMOVE ACCESS TOKEN {{id}}"}}
+    strategy = opened(server, **BY_SQL, delete=delete)
+    with pytest.raises(Invalid, match=r"value of \{\{id\}\} can't be put into an SQL statement") as caught:
+        strategy.retire({"id": id}, 1)
+    assert server.told == []
+    assert id not in told(caught.value)
+
+
 # --- trying a key ------------------------------------------------------------------------------------------
 
 

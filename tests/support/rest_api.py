@@ -112,7 +112,8 @@ class RestApi:
             case ["GET", "accounts", account, "keys"]:
                 return self._page(told, [key for key in self.keys.values() if key["account"] == account])
             case ["POST", "accounts", account, "keys"]:
-                return self._new_key(account, told.json["name"])
+                # By SQL, a key's name is the last word of a statement.
+                return self._new_key(account, told.json.get("name") or told.json["statement"].split()[-1])
             case ["POST", "accounts", _, "keys", id, "deactivate"] if id in self.keys:
                 done, self.keys[id]["active"] = not self.keys[id]["active"], False
                 return Said(400, {"code": "INACTIVE"}) if done else Said(200, {"data": self._shown(self.keys[id])})

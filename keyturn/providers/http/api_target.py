@@ -16,7 +16,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, read_json, shortfall
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text import templates
+from keyturn.core.text import statements, templates
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
 from keyturn.providers.outbound import keep_to
@@ -126,9 +126,13 @@ class HttpApi:
                 request.method,
                 self._url + self._path(request.path, value, doing),
                 self._filled_headers(texts, request.basic, value, doing),
-                json=templates.fill_all(request.body, value),
-                form=templates.fill_all(request.form, value),
+                json=templates.fill_all(request.body, value, statements.fill),
+                form=templates.fill_all(request.form, value, statements.fill),
             )
+        except statements.UnsafeValue as unsafe:
+            problem = f"the value of {{{{{unsafe.name}}}}} can't be put into an SQL statement: it may change it"
+            hint = "Use names of letters, digits and _, or write the placeholder in quotes, in the catalogue"
+            raise Invalid(doing, self.name, problem, hint) from None
         except UnicodeError:
             problem = "a value holds what is no character"
             raise Invalid(doing, self.name, problem, "Write it into the hub again") from None
