@@ -254,6 +254,10 @@ class RequestSettings(Model):
         return {name for _, text in self.places() for name in templates.names(text)}
 
 
+COUNTERS: Final = frozenset({"page", "offset"})
+"""The names for numbered pages: the page's number, and the number of entries before it."""
+
+
 class ListSettings(RequestSettings):
     """A request whose answer lists what there is."""
 
@@ -262,29 +266,38 @@ class ListSettings(RequestSettings):
     next: Pointer | None = None
     """Where the answer holds the link to the next page, or a token for `more`. Link headers need no setting."""
     more: PathTemplate | None = None
-    """The path of the next page, with {{next}} for its token."""
+    """The path of the next page, with {{next}} for its token; or with {{page}} for its number, or {{offset}} for the
+    number of entries before it."""
+    page_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """With {{page}} or {{offset}}: a page with fewer entries is the last. Without it, only an empty page is."""
+    first_page: Annotated[int, Field(ge=0, le=1)] = 1
+    """With {{page}}: the number of the first page, which `path` answers."""
     last_used: Pointer | None = None
     """Where an entry of the list holds the time of its last use: RFC 3339, or seconds or milliseconds since 1970."""
     in_force: tuple[AnswerConditionSettings, ...] = ()
     """What an entry holds whose key is in force, where the list keeps ended ones; others are passed over."""
 
     @model_validator(mode="after")
-    def _token_has_its_place(self) -> Self:
-        if self.more is not None and (self.next is None or "next" not in templates.names(self.more)):
-            remedy = "Give next: its pointer, and write {{next}} into this path."
-            raise refused("more is the path for a token that next points to", remedy, "more")
+    def _leads_to_other_pages(self) -> Self:
+        names = set(templates.names(self.more or ""))
+        if self.more is not None and not names & ({"next"} if self.next is not None else COUNTERS):
+            remedy = "Write {{page}} or {{offset}} into this path; or {{next}}, and next: the pointer to its token."
+            raise refused("more is the same path for every page", remedy, "more")
+        if self.page_size and (self.next is not None or not names & COUNTERS):
+            raise refused("pages are not numbered", "Write {{page}} or {{offset}} into `more`.", "page_size")
         return self
 
     @property
     def listing(self) -> Listing:
         in_force = tuple(settings.condition for settings in self.in_force)
-        return Listing(self.request("GET"), self.items, self.next, self.more, in_force)
+        return Listing(self.request("GET"), self.items, self.next, self.more, in_force, self.page_size, self.first_page)
 
     def places(self) -> Iterator[tuple[str, str]]:
-        """The path of further pages counts too, without its token."""
+        """The path of further pages counts too, without its token or number."""
         yield from super().places()
+        own = {"next"} if self.next is not None else COUNTERS
         for path in (self.more,) if self.more else ():
-            yield "more", templates.fill(path, lambda name: "" if name == "next" else f"{{{{{name}}}}}")
+            yield "more", templates.fill(path, lambda name: "" if name in own else f"{{{{{name}}}}}")
 
 
 class DeleteSettings(RequestSettings):

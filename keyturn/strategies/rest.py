@@ -15,6 +15,7 @@ from keyturn.core.text import statements, templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import (
+    COUNTERS,
     Answers,
     Deletes,
     LastUsedSettings,
@@ -143,7 +144,7 @@ class RestStrategy(StrategyBase):
 
 
 def _constants(constants: dict[str, str]) -> dict[str, str]:
-    taken = sorted({"path", "unique", "next"} & constants.keys())
+    taken = sorted({"path", "unique", "next", *COUNTERS} & constants.keys())
     if taken:
         raise refused(f"the name {taken[0]} has a meaning already", "Choose another name for this constant.")
     return constants

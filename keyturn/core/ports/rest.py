@@ -86,7 +86,8 @@ class Listing:
 
     ``next`` points to the next page: a link, or a token for ``{{next}}`` in the path ``more``. A Link header with
     rel="next" (RFC 8288) is always followed. ``in_force`` are a live entry's conditions, since some lists keep ended
-    ones.
+    ones. Without ``next``, ``more`` has ``{{page}}``, counted from ``first_page``, or ``{{offset}}``; the last page is
+    empty, or has fewer entries than ``page_size``.
     """
 
     request: Request
@@ -94,6 +95,8 @@ class Listing:
     next: str | None = None
     more: str | None = None
     in_force: tuple[Condition, ...] = ()
+    page_size: int | None = None
+    first_page: int = 1
 
 
 class Answer:

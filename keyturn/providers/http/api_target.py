@@ -77,19 +77,25 @@ class HttpApi:
         return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        filled, entries = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
-        for _ in range(MOST_PAGES):
+        filled, entries, count = self._filled(listing.request, fields, doing, as_admin=True), list[Answer](), 0
+        for page in range(listing.first_page, listing.first_page + MOST_PAGES):
             answer = self._accepted(self._sent(filled, doing), listing.request, doing)
             members = answer.entries(listing.items)
             if members is None:
                 hint = "Point `items` of the list to it, in the catalogue"
                 raise Invalid(doing, self.name, "its answer holds no list where one should be", hint)
             entries += (entry for entry in members if all(map(entry.meets, listing.in_force)))
-            following = self._following(listing, answer, fields, doing, filled)
+            count += len(members)
+            if listing.more and listing.next is None:
+                is_last = len(members) < (listing.page_size or 1)
+                numbered = fields.merged({"page": str(page + 1), "offset": str(count)})
+                following = None if is_last else self._further(listing.request, listing.more, numbered, doing)
+            else:
+                following = self._following(listing, answer, fields, doing, filled)
             if following is None:
                 return entries
             filled = following
-        hint = "Ask for more entries a page in the list's path, or for fewer of them"
+        hint = "Ask for more entries a page in the list's path, or for fewer; check that `more` leads to other pages"
         raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
 
     def close(self) -> None:
@@ -100,12 +106,15 @@ class HttpApi:
     ) -> "FilledRequest | None":
         if listing.more and listing.next:
             token = answer.text(listing.next)
-            page = replace(listing.request, path=listing.more)
-            with_token = fields.merged({"next": token}) if token else None
-            return self._filled(page, with_token, doing, as_admin=True) if with_token else None
+            return (
+                self._further(listing.request, listing.more, fields.merged({"next": token}), doing) if token else None
+            )
         link = answer.text(listing.next) if listing.next is not None else None
         address = link.reveal() if link else answer.link
         return replace(last, url=self._same_place(last.url, address, doing)) if address else None
+
+    def _further(self, first: Request, path: str, fields: SecretFields, doing: str) -> "FilledRequest":
+        return self._filled(replace(first, path=path), fields, doing, as_admin=True)
 
     def _same_place(self, base: str, link: str, doing: str) -> str:
         """The URL of a link. Raises Invalid unless it is of the API, since it gets the admin's credential."""
