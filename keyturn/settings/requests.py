@@ -184,13 +184,11 @@ Answers = Annotated[tuple[AnswerSettings, ...], Either(_several, (AnswerSettings
 """Kinds of answer, any of which counts."""
 
 
-class RequestSettings(Model):
-    """One request to the API; every text may hold {{name}}."""
+class MessageSettings(Model):
+    """What a request sends, apart from its address; every text may hold {{name}}."""
 
     method: Method | None = None
     """GET, POST, PUT, PATCH or DELETE; without it, what is usual for this request."""
-    path: PathTemplate
-    """What follows the target's address, query included. Values are put in URL-quoted."""
     headers: Headers = Field(default_factory=dict)
     """Headers of this request, in addition to those of the target."""
     basic: Annotated[Template, AfterValidator(_hidden_login)] | None = None
@@ -223,12 +221,12 @@ class RequestSettings(Model):
         """Yield every name in an SQL statement, with its place in messages and whether it is in quotes."""
         for place, text in self.places():
             if statements.is_statement(text):
-                yield from ((place, name, quoted) for name, quoted in statements.places(text))
+                yield from ((place, name, quoted) for name, quoted in statements.placeholders(text))
 
-    def request(self, method: str) -> Request:
+    def message(self, method: str, path: str) -> Request:
         return Request(
             self.method or method,
-            self.path,
+            path,
             self.headers,
             self.basic,
             self.body,
@@ -243,7 +241,6 @@ class RequestSettings(Model):
 
     def places(self) -> Iterator[tuple[str, str]]:
         """Yield every text that may hold names, with its name in messages."""
-        yield "its path", self.path
         yield from ((f"its header {name}", text) for name, text in self.headers.items())
         yield from (("its basic", text) for text in (self.basic,) if text)
         yield from (("its body", text) for text in templates.texts(self.body))
@@ -252,6 +249,20 @@ class RequestSettings(Model):
     @property
     def names(self) -> set[str]:
         return {name for _, text in self.places() for name in templates.names(text)}
+
+
+class RequestSettings(MessageSettings):
+    """One request to the API; every text may hold {{name}}."""
+
+    path: PathTemplate
+    """What follows the target's address, query included. Values are put in URL-quoted."""
+
+    def request(self, method: str) -> Request:
+        return self.message(method, self.path)
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        yield "its path", self.path
+        yield from super().places()
 
 
 COUNTERS: Final = frozenset({"page", "offset"})

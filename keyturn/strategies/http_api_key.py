@@ -365,8 +365,8 @@ class HttpApiKeySettings(RestSettings):
                 raise refused(
                     f"where asks for {{{{{unknown[0]}}}}}", "Only path, unique and constants are known.", "list"
                 )
-        given = [text for _, text in self.create.places()]
-        if where and not any(templates.is_part(part, text) for part in where.values() for text in given):
+        sent = [text for _, text in self.create.places()]
+        if where and not any(templates.is_part(part, text) for part in where.values() for text in sent):
             remedy = "Write the same text under `create`, such as the key's name, or within a longer one."
             raise refused("no text of where is given to a new key", remedy, "list")
         return self

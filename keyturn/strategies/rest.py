@@ -185,7 +185,7 @@ class RestSettings(StrategySettings):
         for request in (*self._requests_besides_create(), self.create):
             for place, name, quoted in request.statement_places():
                 texts = (values[name] for values in (self.constants, self.in_emergency) if name in values)
-                if not all(statements.fits(text, quoted=quoted) for text in texts):
+                if not all(statements.fits_statement(text, quoted=quoted) for text in texts):
                     problem = f"{place} puts {name} into an SQL statement, which that text may change"
                     remedy = (
                         "Use letters, digits and _, or write the name in quotes: then . : / @ = + $ - are allowed too."

@@ -30,7 +30,7 @@ def test_a_statement_is_known_by_how_it_begins(text: str, sql: bool) -> None:
 
 def test_quotes_are_followed_through_the_statement() -> None:
     text = """ALTER USER "{{a}}" SET x = 'it''s {{b}}', y = {{c}}, z = 'a "{{d}}' -- {{e}}"""
-    assert list(statements.places(text)) == [("a", True), ("b", True), ("c", False), ("d", True), ("e", False)]
+    assert list(statements.placeholders(text)) == [("a", True), ("b", True), ("c", False), ("d", True), ("e", False)]
 
 
 @pytest.mark.parametrize("value", ["a'b", 'a"b', "a\\b", "a\nb", "a;b", "a*b", "", "\u00fc", "a\x00"])

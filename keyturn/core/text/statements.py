@@ -32,7 +32,7 @@ def is_statement(text: str) -> bool:
     return bool(_STATEMENT.match(text))
 
 
-def places(text: str) -> Iterator[tuple[str, bool]]:
+def placeholders(text: str) -> Iterator[tuple[str, bool]]:
     """Yield every name in a statement, with whether it is in quotes."""
     quote = ""
     for index, piece in enumerate(templates.pieces(text)):
@@ -43,7 +43,7 @@ def places(text: str) -> Iterator[tuple[str, bool]]:
             quote = "" if mark == quote else quote or mark
 
 
-def fits(value: str, *, quoted: bool) -> bool:
+def fits_statement(value: str, *, quoted: bool) -> bool:
     """Whether a value can't change the statement around it: in quotes, or as a single word."""
     return bool((_QUOTED if quoted else _WORD).fullmatch(value))
 
@@ -52,11 +52,11 @@ def fill(text: str, value: Callable[[str], str]) -> str:
     """Return a text with each name replaced by its value. Raises UnsafeValue where that would change a statement."""
     if not is_statement(text):
         return templates.fill(text, value)
-    quoted = iter([quoted for _, quoted in places(text)])
+    quoted = iter([quoted for _, quoted in placeholders(text)])
 
     def checked(name: str) -> str:
         filled = value(name)
-        if not fits(filled, quoted=next(quoted)):
+        if not fits_statement(filled, quoted=next(quoted)):
             raise UnsafeValue(name)
         return filled
 

@@ -19,7 +19,9 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.text import statements, templates
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
+from keyturn.providers.http.api_login import SIGN_IN, ApiLogin, Values
 from keyturn.providers.outbound import keep_to
+from keyturn.settings.api_logins import TOKEN, ApiLoginSettings
 
 API: Final = RemoteServer(
     check="Check the target's url, that it runs, and its timeout",
@@ -37,7 +39,7 @@ class HttpApi:
     """A :class:`keyturn.core.ports.rest.RestApi`. Errors name only the target: a path may hold a value.
 
     ``ca_file``, or else the public authorities, verifies certificates. ``admin`` is called for each request that needs
-    it.
+    it. ``login`` gets the token for its headers. Requests that are not the admin's go to ``test_url``, if there is one.
     """
 
     def __init__(
@@ -50,16 +52,22 @@ class HttpApi:
         ca_file: str | None = None,
         timeout: timedelta = timedelta(seconds=10),
         insecure_http: bool = False,
+        login: ApiLoginSettings | None = None,
+        test_url: str | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.name = name
         self._url = url.rstrip("/")
         self._admin = admin
         self._headers = dict(headers or {})
         self._timeout = timeout.total_seconds()
-        self._session = api_session(url, ca_file)
-        if leaves_in_clear(url) and not insecure_http:
+        self._test_url = (test_url or url).rstrip("/")
+        self._login = ApiLogin(name, login, self._send_login, self._admin_values, clock) if login else None
+        others = [other for other in (test_url, *(login.urls() if login else ())) if other]
+        if (leaves_in_clear(url) and not insecure_http) or any(map(leaves_in_clear, others)):
             hint = "Use https, or set insecure_http: true if no one can be in between"
             raise Invalid("open", name, "plain http to another machine", hint)
+        self._sessions = {url_origin(place): api_session(place, ca_file) for place in (url, *others)}
 
     def call(
         self,
@@ -70,16 +78,20 @@ class HttpApi:
         as_admin: bool = True,
         also: Sequence[AnswerPattern] = (),
     ) -> Answer:
-        """Send ``request`` once. Raises unless the answer is its described success or matches ``also``."""
-        answer = self._sent(self._filled(request, fields, doing, as_admin=as_admin), doing)
+        """Send ``request`` once, and again only where its login's token was refused.
+
+        Raises unless the answer is its described success or matches ``also``.
+        """
+        answer, _ = self._asked(PageRequest(request, fields), doing, as_admin=as_admin)
         if any(pattern.matches(answer) for pattern in also):
             return answer
         return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        filled, entries, count = self._filled(listing.request, fields, doing, as_admin=True), list[Answer](), 0
-        for page in range(listing.first_page, listing.first_page + MOST_PAGES):
-            answer = self._accepted(self._sent(filled, doing), listing.request, doing)
+        page, entries, count = PageRequest(listing.request, fields), list[Answer](), 0
+        for number in range(listing.first_page, listing.first_page + MOST_PAGES):
+            answer, url = self._asked(page, doing)
+            self._accepted(answer, listing.request, doing)
             members = answer.entries(listing.items)
             if members is None:
                 hint = "Point `items` of the list to it, in the catalogue"
@@ -87,34 +99,41 @@ class HttpApi:
             entries += (entry for entry in members if all(map(entry.meets, listing.in_force)))
             count += len(members)
             if listing.more and listing.next is None:
+                numbered = fields.merged({"page": str(number + 1), "offset": str(count)})
                 is_last = len(members) < (listing.page_size or 1)
-                numbered = fields.merged({"page": str(page + 1), "offset": str(count)})
-                following = None if is_last else self._further(listing.request, listing.more, numbered, doing)
+                following = None if is_last else PageRequest(replace(listing.request, path=listing.more), numbered)
             else:
-                following = self._following(listing, answer, fields, doing, filled)
+                following = self._following(listing, answer, page, url, doing)
             if following is None:
                 return entries
-            filled = following
+            page = following
         hint = "Ask for more entries a page in the list's path, or for fewer; check that `more` leads to other pages"
         raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
 
     def close(self) -> None:
-        self._session.close()
+        for session in self._sessions.values():
+            session.close()
+
+    def _asked(self, page: "PageRequest", doing: str, *, as_admin: bool = True) -> tuple[Answer, str]:
+        """Send a request, and return the answer and the address."""
+        had_token = as_admin and self._login is not None and self._login.kept is not None
+        filled = self._filled(page, doing, as_admin=as_admin)
+        answer = self._sent(filled, doing)
+        if answer.status == 401 and had_token and self._login is not None:
+            self._login.forget()
+            answer = self._sent(self._filled(page, doing, as_admin=as_admin), doing)
+        return answer, filled.url
 
     def _following(
-        self, listing: Listing, answer: Answer, fields: SecretFields, doing: str, last: "FilledRequest"
-    ) -> "FilledRequest | None":
+        self, listing: Listing, answer: Answer, last: "PageRequest", url: str, doing: str
+    ) -> "PageRequest | None":
         if listing.more and listing.next:
             token = answer.text(listing.next)
-            return (
-                self._further(listing.request, listing.more, fields.merged({"next": token}), doing) if token else None
-            )
+            request = replace(listing.request, path=listing.more)
+            return PageRequest(request, last.fields.merged({"next": token})) if token else None
         link = answer.text(listing.next) if listing.next is not None else None
         address = link.reveal() if link else answer.link
-        return replace(last, url=self._same_place(last.url, address, doing)) if address else None
-
-    def _further(self, first: Request, path: str, fields: SecretFields, doing: str) -> "FilledRequest":
-        return self._filled(replace(first, path=path), fields, doing, as_admin=True)
+        return replace(last, url=self._same_place(url, address, doing)) if address else None
 
     def _same_place(self, base: str, link: str, doing: str) -> str:
         """The URL of a link. Raises Invalid unless it is of the API, since it gets the admin's credential."""
@@ -127,14 +146,28 @@ class HttpApi:
             raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
         return url
 
-    def _filled(self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool) -> "FilledRequest":
-        value = RequestValues(self.name, self._admin if as_admin else None, fields, doing)
-        texts = {**(self._headers if as_admin else {}), **request.headers}
+    def _filled(self, page: "PageRequest", doing: str, *, as_admin: bool) -> "FilledRequest":
+        login = self._login.token if as_admin and self._login else None
+        value = RequestValues(self.name, self._admin if as_admin else None, page.fields, doing, login)
+        base, headers = (self._url, self._headers) if as_admin else (self._test_url, {})
+        filled = self._fill(page.request, base, headers, value, doing)
+        return replace(filled, url=page.url) if page.url else filled
+
+    def _admin_values(self, names: Mapping[str, str]) -> "RequestValues":
+        return RequestValues(self.name, self._admin, SecretFields(names), SIGN_IN)
+
+    def _send_login(self, url: str, request: Request, values: Values, doing: str, also: AnswerPattern) -> Answer:
+        answer = self._sent(self._fill(request, url, {}, values, doing), doing)
+        return answer if also.matches(answer) else self._accepted(answer, request, doing)
+
+    def _fill(
+        self, request: Request, url: str, headers: Mapping[str, str], value: Values, doing: str
+    ) -> "FilledRequest":
         try:
             return FilledRequest(
                 request.method,
-                self._url + self._path(request.path, value, doing),
-                self._filled_headers(texts, request.basic, value, doing),
+                url + self._path(request.path, value, doing),
+                self._filled_headers({**headers, **request.headers}, request.basic, value, doing),
                 json=templates.fill_all(request.body, value, statements.fill),
                 form=templates.fill_all(request.form, value, statements.fill),
             )
@@ -147,6 +180,8 @@ class HttpApi:
             raise Invalid(doing, self.name, problem, "Write it into the hub again") from None
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
+        if not template:
+            return ""
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
         segments = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
         slash_at_end = template.partition("?")[0].endswith("/")
@@ -170,7 +205,7 @@ class HttpApi:
 
     def _sent(self, filled: "FilledRequest", doing: str) -> Answer:
         try:
-            with self._session.request(
+            with self._sessions[url_origin(filled.url)].request(
                 filled.method,
                 filled.url,
                 headers={name: text.encode("latin-1") for name, text in filled.headers.items()},
@@ -218,6 +253,15 @@ class HttpApi:
 
 
 @dataclass(frozen=True)
+class PageRequest:
+    """A request before its values are put in; ``url`` is a link that was followed, instead of its own address."""
+
+    request: Request
+    fields: SecretFields
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class FilledRequest:
     method: str
     url: str
@@ -230,13 +274,23 @@ class FilledRequest:
 
 
 class RequestValues:
-    def __init__(self, api: str, admin: Callable[[], SecretFields] | None, fields: SecretFields, doing: str) -> None:
+    def __init__(
+        self,
+        api: str,
+        admin: Callable[[], SecretFields] | None,
+        fields: SecretFields,
+        doing: str,
+        login: Callable[[], str] | None = None,
+    ) -> None:
         self._api = api
         self._admin = admin and cache(admin)
         self._fields = fields
         self._doing = doing
+        self._login = login
 
     def __call__(self, name: str) -> str:
+        if name == TOKEN and self._login:
+            return self._login()
         if name.startswith(ADMIN):
             values, field, where = self._admin() if self._admin else {}, name.removeprefix(ADMIN), "at the admin path"
         else:
