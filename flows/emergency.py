@@ -23,7 +23,9 @@ from tasks.step import ToldTask
 PAUSES: Final = (2.0, 5.0, 15.0)
 """Seconds before each retry."""
 
-
+ReasonField = Annotated[
+    str, form("Reason", "What happened, in a few words. No secret value: it is kept in the report.")
+]
 PathField = Annotated[
     str, form("Secret", "Such as ml-training/database, or a pattern such as ml-training/*. Several: with spaces.")
 ]
@@ -45,12 +47,29 @@ FingerprintField = Annotated[
         pattern="^([0-9a-fA-F]{8,64})?$",
     ),
 ]
+IncidentField = Annotated[
+    str,
+    form(
+        "Incident",
+        "A name for it; empty: one is made. The same name and choice again go on with the same incident.",
+        pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+    ),
+]
 ModeField = Annotated[
     Literal["replace", "revoke-only"],
     form(
         "Mode",
         "replace: the old credential ends, a new one takes its place. "
         "revoke-only: nothing new is made, and applications stay cut off until a person rotates the secret.",
+    ),
+]
+ExpectField = Annotated[
+    int,
+    form(
+        "How many end",
+        "Needed for more than five secrets, for **, for leases and for revoke-only: the "
+        "number from preview-revocation. Any other number changes nothing.",
+        ge=0,
     ),
 ]
 
@@ -62,7 +81,7 @@ def run_name() -> str:
 
 @flow("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=steps.revoking_workspace, revoking=True)
 async def emergency_revoke(
-    reason: Annotated[str, form("Reason", "What happened, in a few words. No secret value: it is kept in the report.")],
+    reason: ReasonField,
     path: PathField = "",
     owner: OwnerField = "",
     classification: ClassificationField = "any",
@@ -70,24 +89,9 @@ async def emergency_revoke(
     store: StoreField = "",
     lease_prefix: LeasesField = "",
     fingerprint: FingerprintField = "",
-    incident: Annotated[
-        str,
-        form(
-            "Incident",
-            "A name for it; empty: one is made. The same name and choice again go on with the same incident.",
-            pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
-        ),
-    ] = "",
+    incident: IncidentField = "",
     mode: ModeField = "replace",
-    expect: Annotated[
-        int,
-        form(
-            "How many end",
-            "Needed for more than five secrets, for **, for leases and for revoke-only: the "
-            "number from preview-revocation. Any other number changes nothing.",
-            ge=0,
-        ),
-    ] = 0,
+    expect: ExpectField = 0,
 ) -> IncidentStatus:
     """End a leaked credential at once: all filled fields select together. Safe to run again.
 

@@ -17,28 +17,34 @@ from keyturn.rotation.outcome import Outcome, unsettled
 from keyturn.rotation.report import outcome_data
 from tasks import rotation as steps
 
+SecretField = Annotated[str, form("Secret", "Such as ml-training/database.")]
+TriggerField = Annotated[
+    Trigger,
+    form(
+        "Trigger",
+        "force: now, whatever schedule, window and freeze say. schedule: only if it is due. "
+        "event: as soon as window and freezes allow. compromise: now, and the old one waits for no grace.",
+    ),
+]
+EndPreviousField = Annotated[
+    bool,
+    form("End the credential before", "It ends now, even if it is in use; otherwise it holds the rotation back."),
+]
+GroundField = Annotated[
+    int | None, form("From version", "If CURRENT is missing: the version that the next one is based on.")
+]
+ChangeAccountField = Annotated[
+    bool, form("Change the account", "Away from an account that the catalogue names no more.")
+]
+
 
 @flow("rotate-secret", "rotate-{path}", timeout=timedelta(hours=4))
 async def rotate_secret(
-    path: Annotated[str, form("Secret", "Such as ml-training/database.")],
-    trigger: Annotated[
-        Trigger,
-        form(
-            "Trigger",
-            "force: now, whatever schedule, window and freeze say. schedule: only if it is due. "
-            "event: as soon as window and freezes allow. compromise: now, and the old one waits for no grace.",
-        ),
-    ] = Trigger.FORCE,
-    end_previous: Annotated[
-        bool,
-        form("End the credential before", "It ends now, even if it is in use; otherwise it holds the rotation back."),
-    ] = False,
-    ground: Annotated[
-        int | None, form("From version", "If CURRENT is missing: the version that the next one is based on.")
-    ] = None,
-    change_account: Annotated[
-        bool, form("Change the account", "Away from an account that the catalogue names no more.")
-    ] = False,
+    path: SecretField,
+    trigger: TriggerField = Trigger.FORCE,
+    end_previous: EndPreviousField = False,
+    ground: GroundField = None,
+    change_account: ChangeAccountField = False,
 ) -> Outcome:
     """Replace one secret. Safe to run again: every step first checks whether it is complete.
 

@@ -377,7 +377,7 @@ def main(*, verbose: bool = False) -> int:
 def end_with(outcome: Console, prefect: str) -> None:
     """Print what to try next."""
     if not os.environ.get("KEEP"):
-        outcome.print("The stack is stopped. `KEEP=1 make demo` keeps it running; then try:")
+        outcome.print("The stack is stopped. `KEEP=1 keyturn demo` keeps it running; then try:")
     else:
         outcome.print(
             f"The stack keeps running until `keyturn down`. Prefect's UI: {prefect}\nTry next:", soft_wrap=True

@@ -223,6 +223,8 @@ ALLOWED = {**ARROWS, **FLOORS}
 MODULES: Final = 25
 """How many modules a folder has at most."""
 
+FLOW_LINES: Final = 40
+
 LIGHT = (*sorted(SDKS), "pydantic", "prefect", "yaml")
 """What an application does not pay for when it imports the library."""
 
@@ -351,6 +353,13 @@ def test_each_room_keeps_to_its_lines() -> None:
     assert {rooms: count for rooms, count in lines.items() if count > budgets[rooms]} == {}
     described = {Path(room).name for rooms in budgets for room in rooms}
     assert described >= {part.rpartition(".")[2] for part in ALLOWED} - {"keyturn", "__main__", "facts", "making"}
+
+
+@pytest.mark.parametrize(("file", "name"), [("rotate", "rotate_secret"), ("emergency", "emergency_revoke")])
+def test_a_flow_shows_its_steps_on_one_screen(file: str, name: str) -> None:
+    (flow,) = [node for node in parsed(ROOT / "flows" / f"{file}.py").body if getattr(node, "name", "") == name]
+    assert isinstance(flow, ast.AsyncFunctionDef)
+    assert (flow.end_lineno or 0) - flow.lineno < FLOW_LINES
 
 
 def test_the_arrows_go_one_way() -> None:

@@ -20,7 +20,7 @@ def write_examples(page: Path, directory: Path) -> None:
         (directory / f"{number}.yaml").write_text(block)
 
 
-@pytest.mark.parametrize("name", ["http-api-key", "ssh-key"])
+@pytest.mark.parametrize("name", ["http-api-key", "http-exchange", "http-password", "http-two-slots", "ssh-key"])
 def test_the_examples_load_and_use_their_strategy(name: str, tmp_path: Path) -> None:
     write_examples(PAGES / f"{name}.md", tmp_path)
     assert find_problems(tmp_path, os.environ) == []
@@ -28,14 +28,14 @@ def test_the_examples_load_and_use_their_strategy(name: str, tmp_path: Path) -> 
     assert used == {name}
 
 
-@pytest.mark.parametrize("name", ["http-api-key", "ssh-key"])
+@pytest.mark.parametrize("name", ["http-api-key", "http-exchange", "http-password", "http-two-slots", "ssh-key"])
 def test_every_setting_is_explained(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text()
     model: Any = STRATEGIES[name]
     own = {info.alias or field for field, info in model.model_fields.items()} - {"strategy"}
     shared = set(STRATEGIES["generated"].model_fields)
     assert {field for field in own - shared if f"`{field}`" not in text} == set()
-    for part in ("listing", "test"):
+    for part in {"listing", "test", "read", "regenerate", "recover", "revoke"} & model.model_fields.keys():
         inner: Any = get_args(model.model_fields[part].annotation) or (model.model_fields[part].annotation,)
         told = set(inner[0].model_fields) - {"method", "path", "headers", "basic", "body", "form", "expect"}
         assert {field for field in told if f"`{field}`" not in text and f".{field}`" not in text} == set()

@@ -65,6 +65,7 @@ COMMANDS: Final = {
     "monitor": "readers.monitor:commands",
     "report": "catalogue.report:commands",
     "catalogue": "catalogue.commands:commands",
+    "recipe": "catalogue.recipes:commands",
     "ledger": "ledger.commands:commands",
     "trail": "readers.trail_commands:commands",
     "policy": "setup.policy:commands",

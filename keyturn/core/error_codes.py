@@ -307,6 +307,24 @@ EXPLANATIONS: Final = (
         "Work on the hub that the line names. Where the two disagree, decide which one it is.",
         "keyturn failover status",
     ),
+    Explanation(
+        "KT220",
+        errors.CredentialLost,
+        "The old credential may have ended, and its successor is known to no one",
+        "The answer that held the successor was lost, and the catalogue describes no request that recovers it.",
+        "The rotation stays open in the stage lost. Copies still hold the old credential.",
+        "Create a new credential at the service and write it into the hub; the next run closes the rotation.",
+        "keyturn history PATH",
+    ),
+    Explanation(
+        "KT221",
+        errors.NothingMade,
+        "The target refused to make a credential, and certainly made none",
+        "The request was refused: the credential, its rights, or the request itself is not accepted.",
+        "Nothing has changed at the target, and CURRENT is still in force.",
+        "Correct what the line names, then run the rotation again.",
+        "keyturn rotate PATH",
+    ),
 )
 """Every code, in order."""
 

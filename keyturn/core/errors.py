@@ -136,6 +136,14 @@ class NotOwned(TerminalError):
     """Something of that name exists and Keyturn's marks are not on it."""
 
 
+class NothingMade(TerminalError):
+    """The target refused to make a credential, and certainly made none."""
+
+
+class CredentialLost(TerminalError):
+    """The old credential may have ended, and its successor is known to no one."""
+
+
 class CandidateRejected(TerminalError):
     """The target refused the candidate itself as unusable, so it must be abandoned."""
 

@@ -42,17 +42,6 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY, dir_fd: int | None 
     raise OSError(errno.EINVAL, "no regular file")
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Create a file durably, readable by this user only. Raises FileExistsError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
-    try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_directory(path.parent)
-
-
 def write_all(descriptor: int, content: bytes) -> None:
     """Write everything, also if the system takes it in pieces."""
     rest = memoryview(content)

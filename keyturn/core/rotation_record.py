@@ -24,6 +24,8 @@ class Stage(StrEnum):
     """Stage of a rotation."""
 
     MINTING = "minting"
+    LOST = "lost"
+    """The mint ended CURRENT, or may have, and the answer with its successor is lost. A person makes a new one."""
     PENDING = "pending"
     ABANDONING = "abandoning"
     PROMOTED = "promoted"
@@ -39,7 +41,10 @@ class Stage(StrEnum):
     """A revocation ended everything that the rotation put, or would have put, in force."""
 
 
-OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING, Stage.REVERTING, Stage.CUTTING})
+UNSAVED: Final = frozenset({Stage.MINTING, Stage.LOST})
+"""Stages without a candidate, of which the target may have one."""
+
+OPEN: Final = UNSAVED | {Stage.PENDING, Stage.ABANDONING, Stage.REVERTING, Stage.CUTTING}
 """Stages in which a worker holds the rotation."""
 
 IN_FORCE: Final = frozenset({Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING})
@@ -49,7 +54,8 @@ CLOSED: Final = frozenset({Stage.RETIRED, Stage.ABANDONED, Stage.CUT})
 """Stages of a finished rotation."""
 
 TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
-    Stage.MINTING: frozenset({Stage.PENDING, Stage.ABANDONED, Stage.CUT}),
+    Stage.MINTING: frozenset({Stage.PENDING, Stage.LOST, Stage.ABANDONED, Stage.CUT}),
+    Stage.LOST: frozenset({Stage.PENDING, Stage.ABANDONED, Stage.CUT}),
     Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING, Stage.CUT}),
     Stage.ABANDONING: frozenset({Stage.ABANDONED, Stage.CUT}),
     Stage.PROMOTED: frozenset({Stage.RETIRING, Stage.RETIRED, Stage.REVERTING, Stage.CUT}),
@@ -125,6 +131,11 @@ class Rotation:
     stores: Mapping[str, str] = field(default_factory=dict)
     """Declared stores with copies, each with the identity of its system."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def next_step(self) -> str:
+        """What an open rotation waits for: the next run, or a person who makes a credential."""
+        return self.note if self.stage is Stage.LOST else "the next run continues"
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":
         """The rotation at the next stage. Raises Invalid for a forbidden transition."""

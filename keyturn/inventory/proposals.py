@@ -12,7 +12,6 @@ from keyturn.inventory.accounts import AccountSeen, TargetInventory
 from keyturn.inventory.hub_inventory import PathSecret
 
 INTERVAL: Final = {"interval": "30d", "grace": "1d"}
-DATABASES: Final = ("postgresql", "mysql")
 TURNS: Final = (("a", "b"), ("1", "2"), ("blue", "green"), ("one", "two"), ("", "clone"))
 """The endings of two alternating accounts' names; the last pair is AWS's convention."""
 

@@ -16,7 +16,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final
@@ -84,9 +84,25 @@ class Environment(ImmutableSandboxedEnvironment):
         insist_on_size((getattr(obj, "__self__", None), *args, *kwargs.values()))
         return super().call(context, obj, *args, **kwargs)
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Bound ``str.format`` by the text, which Jinja2's replacement of the method hides from :meth:`call`."""
+        formatted = super().wrap_str_format(value)
+        return formatted and partial(_format, value.__self__, formatted)
+
     def joined(self, parts: tuple[Any, ...]) -> str:
-        insist_on_size(parts, product=False)
-        return "".join(map(str, parts))
+        return self.concat(list(map(str, parts)))
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """Bound what a block, a macro or ``~`` puts together."""
+        pieces = list(parts)
+        insist_on_size(pieces, product=False)
+        return "".join(pieces)
+
+    def sized(self, value: Any) -> Any:
+        """Bound a list that holds others several times: it takes little memory, but writing it takes forever."""
+        insist_on_size((value,))
+        return value
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return only fields for a secret, which may have names such as ``items``."""
@@ -99,7 +115,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
 
 class Generator(CodeGenerator):
-    """Jinja2's code generator, with ``~`` bounded like the other operators."""
+    """Jinja2's code generator, with ``~`` and literals bounded like the other operators."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802 - Jinja2's name
         self.write("environment.joined((")
@@ -107,6 +123,23 @@ class Generator(CodeGenerator):
             self.visit(part, frame)
             self.write(", ")
         self.write("))")
+
+    def visit_List(self, node: nodes.List, frame: Any) -> None:  # noqa: N802 - Jinja2's name
+        self._sized(super().visit_List, node, frame)
+
+    def visit_Dict(self, node: nodes.Dict, frame: Any) -> None:  # noqa: N802 - Jinja2's name
+        self._sized(super().visit_Dict, node, frame)
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Any) -> None:  # noqa: N802 - Jinja2's name
+        if node.ctx == "load":
+            self._sized(super().visit_Tuple, node, frame)
+        else:
+            super().visit_Tuple(node, frame)
+
+    def _sized(self, visit: Callable[[Any, Any], None], node: nodes.Node, frame: Any) -> None:
+        self.write("environment.sized(")
+        visit(node, frame)
+        self.write(")")
 
 
 Environment.code_generator_class = Generator
@@ -235,6 +268,11 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return checked
+
+
+def _format(text: str, formatted: Callable[..., str], *args: Any, **kwargs: Any) -> str:
+    insist_on_size((text, *args, *kwargs.values()))
+    return formatted(*args, **kwargs)
 
 
 @contextmanager

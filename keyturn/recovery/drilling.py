@@ -20,10 +20,6 @@ from keyturn.recovery.subject import fingerprint_with, passing
 
 COMPARED_AT_ONCE: Final = 16
 COMPARE_WINDOW: Final = 256
-LONGEST_TIME: Final = timedelta(minutes=5)
-"""The longest allowed restore."""
-LONGEST_LOSS: Final = timedelta(seconds=60)
-"""The greatest allowed age of the recovery point, where backups run continuously."""
 
 
 @dataclass(frozen=True)

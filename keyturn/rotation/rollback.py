@@ -39,6 +39,9 @@ def revertible(workspace: Workspace, path: str) -> Rotation:
         raise Superseded("take back", path, problem, f"Make a new one: keyturn rotate {path} --now")
     before = previous(workspace, path, record, rotation)
     strategy = workspace.open_strategy(path)
+    if strategy.mints_at_target and not strategy.overlaps:
+        problem = f"what version {before.version} holds ended when its successor was made, and nothing can revive it"
+        raise Superseded("take back", path, problem, f"Make a new one: keyturn rotate {path} --now")
     if strategy.overlaps and strategy.accepts(before.fields) is False:
         problem = f"the target does not let in what version {before.version} holds"
         raise Superseded("take back", path, problem, f"Make a new one: keyturn rotate {path} --now")

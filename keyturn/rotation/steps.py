@@ -6,12 +6,21 @@ from dataclasses import replace
 from typing import cast
 
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
-from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Invalid, Locked, Superseded
+from keyturn.core.errors import (
+    CandidateRejected,
+    CertainRefusal,
+    Conflict,
+    CredentialLost,
+    Invalid,
+    Locked,
+    NothingMade,
+    Superseded,
+)
 from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.ports.strategies import TOKEN_ACCESSOR, Change, RemovesOrphans
 from keyturn.core.rights.capabilities import capability
-from keyturn.core.rotation_record import Record, Rotation, Stage
+from keyturn.core.rotation_record import UNSAVED, Record, Rotation, Stage
 from keyturn.core.schedule.due import Reason
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
@@ -37,6 +46,7 @@ from keyturn.rotation.state.record_store import (
     promoted_last,
     renumbered,
     save,
+    update_record,
 )
 
 
@@ -62,7 +72,7 @@ def stage(workspace: Workspace, path: str, decision: Decision, status: SecretSta
         attempt = overtaking(workspace, attempt)
         record = attempt.record
     if why := astray or spoiled(workspace, attempt):
-        closed = abandon(workspace, attempt, why)
+        closed = dropped(workspace, attempt, why)
         if not decision.by_hand:
             insist_on_room(path, closed.record)
         again = Reason("Abandoned", f"the candidate before it was given up: {why}")
@@ -72,14 +82,28 @@ def stage(workspace: Workspace, path: str, decision: Decision, status: SecretSta
             return open_rotation(workspace, attempt, decision)
     if record.open.stage is Stage.REVERTING:
         raise unretired(path, record.open)
-    if record.open.stage is Stage.MINTING:
-        fields = [attempt.current.fields] if attempt.current else []
+    if record.open.stage in UNSAVED:
         with record_action(workspace, "stage", path, note="an earlier run died while it made a candidate"):
-            insist_on_holding(workspace, attempt.path, attempt.record)
-            if orphans := capability(workspace.open_strategy(path), RemovesOrphans):
-                orphans.remove_orphans(record.open.before, fields)
+            remove_orphans(workspace, attempt)
             return mint(workspace, attempt)
     return attempt
+
+
+def remove_orphans(workspace: Workspace, attempt: Attempt) -> None:
+    """Remove what a mint that died before saving its candidate left at the target."""
+    insist_on_holding(workspace, attempt.path, attempt.record)
+    if orphans := capability(workspace.open_strategy(attempt.path), RemovesOrphans):
+        fields = [attempt.current.fields] if attempt.current else []
+        orphans.remove_orphans(attempt.rotation.before, fields)
+
+
+def dropped(workspace: Workspace, attempt: Attempt, why: str) -> Attempt:
+    """The attempt with its rotation given up, whether or not it has a candidate."""
+    if attempt.rotation.stage not in UNSAVED:
+        return abandon(workspace, attempt, why)
+    with record_action(workspace, "abandon", attempt.path, note=why):
+        remove_orphans(workspace, attempt)
+        return close_unsaved(workspace, attempt, why)
 
 
 def begun(workspace: Workspace, path: str, status: SecretStatus | None) -> Attempt:
@@ -118,11 +142,12 @@ def strayed(workspace: Workspace, attempt: Attempt) -> str | None:
 def spoiled(workspace: Workspace, attempt: Attempt) -> str | None:
     """Why the candidate of an earlier run can't continue; None when it can, or when there is none."""
     rotation = attempt.record.open
-    if rotation is None or rotation.stage in (Stage.MINTING, Stage.REVERTING):
+    if rotation is None or rotation.stage is Stage.REVERTING:
         return None
     if rotation.stage is Stage.ABANDONING:
         return rotation.note
-    if attempt.in_force or still_named(rotation.ends, ends(workspace, attempt)):
+    unsaved = rotation.stage in UNSAVED
+    if (not unsaved and attempt.in_force) or still_named(rotation.ends, ends(workspace, attempt)):
         return None
     return "CURRENT names another credential than when this rotation began"
 
@@ -198,16 +223,51 @@ def take(workspace: Workspace, attempt: Attempt, rotation: Rotation, candidate: 
 def mint(workspace: Workspace, attempt: Attempt) -> Attempt:
     """Make the candidate with a strategy that mints at the target, and save it at once.
 
-    Where another worker took the rotation over meanwhile, abandons the candidate and raises Locked.
+    Where another worker took the rotation over meanwhile, abandons the candidate and raises Locked. Raises
+    CredentialLost, which the record then says, and NothingMade, which closes the rotation.
     """
-    insist_on_holding(workspace, attempt.path, attempt.record)
-    pending, candidate = attempt.rotation.to(Stage.PENDING), minted(workspace, attempt, attempt.rotation)
+    path, rotation = attempt.path, attempt.rotation
+    insist_on_holding(workspace, path, attempt.record)
     try:
-        return replace(attempt, record=save(workspace, attempt.path, attempt.record, pending, candidate))
+        candidate = minted(workspace, attempt, rotation)
+    except CredentialLost as lost:
+        if rotation.stage is not Stage.LOST:
+            save(workspace, path, attempt.record, rotation.to(Stage.LOST, note=f"{lost.problem}. {lost.hint}"))
+        raise
+    except NothingMade as refusal:
+        close_unsaved(workspace, attempt, refusal.problem, refused=True)
+        raise
+    try:
+        return replace(attempt, record=save(workspace, path, attempt.record, rotation.to(Stage.PENDING), candidate))
     except Conflict:
-        unsaved = Change(attempt.path, attempt.rotation.sequence, candidate, attempt.serving)
-        workspace.open_strategy(attempt.path).abandon(unsaved)
-        raise held_by_another(attempt.path, load_record(workspace, attempt.path).rotation or attempt.rotation) from None
+        if not left_to_winner(workspace, attempt, candidate):
+            unsaved = Change(path, rotation.sequence, candidate, attempt.serving)
+            workspace.open_strategy(path).abandon(unsaved)
+        raise held_by_another(path, load_record(workspace, path).rotation or rotation) from None
+
+
+def left_to_winner(workspace: Workspace, attempt: Attempt, candidate: SecretFields) -> bool:
+    """Save the only working credential for the worker that has taken the rotation over, unless it has one itself.
+
+    For a mint that ended CURRENT: without this its successor would be lost.
+    """
+    if workspace.open_strategy(attempt.path).overlaps:
+        return False
+
+    def added(record: Record) -> Record | None:
+        same = record.rotation is not None and record.rotation.token == attempt.rotation.token
+        if not same or record.rotation is None or record.rotation.stage not in UNSAVED:
+            return None
+        return record.having(record.rotation.to(Stage.PENDING), candidate)
+
+    newest = update_record(workspace, attempt.path, added)
+    return newest.candidate is not None and newest.candidate.holds(candidate)
+
+
+def close_unsaved(workspace: Workspace, attempt: Attempt, why: str, *, refused: bool = False) -> Attempt:
+    """Close a rotation without a candidate. Raises Conflict when another worker wrote first."""
+    closed = attempt.rotation.to(Stage.ABANDONED, closed_at=workspace.clock(), note=why, refused=refused)
+    return replace(attempt, record=save(workspace, attempt.path, attempt.record, closed))
 
 
 def minted(workspace: Workspace, attempt: Attempt, rotation: Rotation) -> SecretFields:

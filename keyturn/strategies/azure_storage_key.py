@@ -1,21 +1,17 @@
 """The two keys of a storage account alternate: the one not in use is regenerated, and then put in force."""
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import WithJsonSchema
 
-from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.settings.fields import Line, matching
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, text_of
-
-KEYS: Final = ("key1", "key2")
-"""A first version takes the second: people usually give the first to applications by hand."""
+from keyturn.strategies.base import StrategySettings, Tools, text_of
+from keyturn.strategies.two_slots import WINDOW, TwoSlots, key_digest
 
 SERVICES: Final = {"BlobEndpoint": "blob", "QueueEndpoint": "queue", "TableEndpoint": "table", "FileEndpoint": "file"}
 """The name of each service in a connection string."""
@@ -50,10 +46,8 @@ class StorageTarget(Protocol):
     def keys(self, group: str, account: str) -> Sequence[StorageKey]:
         """Its keys as they are now. Raises NotFound."""
 
-    def regenerate_key(
-        self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
-    ) -> Sensitive | None:
-        """Regenerate a key and return its new value, if ``still`` accepts its value as listed directly before."""
+    def regenerate_key(self, group: str, account: str, key_name: str, before_sending: Callable[[], None]) -> Sensitive:
+        """Regenerate a key and return its new value. ``before_sending`` may raise, and nothing is changed."""
 
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
         """Use the key. Raises CandidateRejected, or Unavailable while it may be too new."""
@@ -62,56 +56,49 @@ class StorageTarget(Protocol):
         """Whether the account takes the key now. Raises Unavailable where a refusal proves nothing."""
 
 
-class AzureStorageKey(StrategyBase):
-    """The keys of ``account``. A key is regenerated only while it has the value that the caller knows.
-
-    Azure has no conditional write. A worker that is suspended between listing and regeneration is stopped only by the
-    target's own window. One that was suspended before the listing is stopped by the values that it saw when it took the
-    rotation.
-    """
+class AzureStorageKey(TwoSlots):
+    """The keys of ``account``."""
 
     credential_fields = frozenset({"account_name", "key_name", "account_key", "connection_string"})
-    mints_at_target = True
+    slots = ("key1", "key2")
+    key_field = "account_key"
+    slot_field = "key_name"
 
-    def __init__(self, target: StorageTarget, group: str, account: str) -> None:
+    def __init__(self, target: StorageTarget, group: str, account: str, window: float = WINDOW) -> None:
+        super().__init__(window)
         self.target = target
         self.group = group
         self.account = account
-        self._taken: dict[str, str] = {}
-        self._began: frozenset[str] = frozenset()
+
+    @property
+    def account_name(self) -> str:
+        return f"{self.target.name}:{self.account}"
+
+    def values(self) -> Mapping[str, Sensitive]:
+        listed = self.target.keys(self.group, self.account)
+        return {key.name: key.value for key in listed if key.name in self.slots}
+
+    def regenerate(self, slot: str, old: Sensitive, before_sending: Callable[[], None]) -> Sensitive:
+        return self.target.regenerate_key(self.group, self.account, slot, before_sending)
+
+    def value_of(self, fields: SecretFields) -> Sensitive | None:
+        if key := fields.get("account_key"):
+            return key
+        connection_string = fields["connection_string"].reveal() if "connection_string" in fields else ""
+        match = re.search(r"(?:^|;)AccountKey=([^;]+)", connection_string)
+        return Sensitive(match[1]) if match else None
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         for fields in (current, candidate):
             self._check_account(fields)
         if not self.target.storage_account(self.group, self.account).shared_keys:
             hint = "Let its consumers sign in with Entra ID and drop this secret, or set allowSharedKeyAccess"
-            raise self._invalid("it takes no keys (allowSharedKeyAccess is false)", hint)
-        self._serving(current, self._digests())
-
-    def existing_ids(self) -> Sequence[str]:
-        """Return digests of the present keys, from which the next mint starts."""
-        self._taken = self._digests()
-        self._began = frozenset(self._taken.values())
-        return tuple(self._taken.values())
-
-    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Remove nothing: the value of a dead mint's key is lost, and the next mint regenerates that key."""
-        self._taken = self._digests()
-        self._began = frozenset(before)
+            raise self.invalid("it takes no keys (allowSharedKeyAccess is false)", hint)
+        super().preflight(current, candidate)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """Regenerate the key not in use. Raises Superseded where another run has done so meanwhile.
-
-        After a cut this is the key that was in use: its value is lost, and the other may have leaked.
-        """
-        digests = self._digests()
-        name = self._turn(current, digests)
-        expected, self._taken, self._began = {**digests, **self._taken}.get(name), {}, frozenset()
         addresses = self._addresses()
-        made = self.target.regenerate_key(self.group, self.account, name, lambda value: key_digest(value) == expected)
-        if made is None:
-            hint = "Nothing is lost: see `keyturn history` for what the newer run did"
-            raise Superseded("regenerate", self._named(), f"{name} has been regenerated by another run", hint)
+        name, made = self.regenerate_idle(current)
         return SecretFields(
             {
                 "account_name": self.account,
@@ -124,21 +111,9 @@ class AzureStorageKey(StrategyBase):
     def verify(self, change: Change) -> None:
         self.target.check_key(self.group, self.account, change.candidate["account_key"])
 
-    def abandon(self, change: Change) -> None:
-        made = change.candidate["account_key"]
-        if not (change.current and change.current.get("account_key") == made):
-            self._end(key_digest(made))
-
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        if "account_key" not in current:
-            return {}
-        name = text_of(current, "key_name")
-        account = text_of(current, "account_name") or self.account
-        return {
-            "account": account,
-            **({"key_name": name} if name else {}),
-            "digest": key_digest(current["account_key"]),
-        }
+        named = super().credential_id(current)
+        return {"account": text_of(current, "account_name") or self.account, **named} if named else {}
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Regenerate the old key, if it still has its value. Raises Invalid for another account's key."""
@@ -146,69 +121,30 @@ class AzureStorageKey(StrategyBase):
             return
         if credential_id["account"] != self.account:
             hint = f"Put account back to {credential_id['account']} in the catalogue, until its old key is retired"
-            raise self._invalid("the old key is another account's", hint)
-        self._end(credential_id["digest"])
+            raise self.invalid("the old key is another account's", hint)
+        self.end(credential_id["digest"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        key, named = key_of(credential), text_of(credential, "account_name")
+        key, named = self.value_of(credential), text_of(credential, "account_name")
         if key is None:
             return RevokeResult()
         if named not in (None, self.account):
             remark = f"a key of {named}, another account, which the secret held: regenerate it there by hand"
             return RevokeResult(outlives=(remark,))
-        self._end(key_digest(key))
-        return RevokeResult()
-
-    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        serving = {key_digest(key) for key in map(key_of, spared) if key}
-        yield from (digest for digest in self._digests().values() if digest not in serving)
-
-    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        self._end(name)
+        self.end(key_digest(key))
         return RevokeResult()
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        key = key_of(credential)
+        key = self.value_of(credential)
         if key is None or text_of(credential, "account_name") not in (None, self.account):
             return None
         return self.target.accepts(self.group, self.account, key)
-
-    def _end(self, ending: str) -> None:
-        for name in KEYS:
-            self.target.regenerate_key(self.group, self.account, name, lambda value: key_digest(value) == ending)
-
-    def _digests(self) -> dict[str, str]:
-        listed = self.target.keys(self.group, self.account)
-        return {key.name: key_digest(key.value) for key in listed if key.name in KEYS}
-
-    def _turn(self, current: SecretFields | None, digests: Mapping[str, str]) -> str:
-        if current is not None and self._ended_before(current):
-            return KEYS[0] if text_of(current, "key_name") == KEYS[0] else KEYS[1]
-        return KEYS[0] if self._serving(current, digests) == KEYS[1] else KEYS[1]
-
-    def _ended_before(self, current: SecretFields) -> bool:
-        """Whether CURRENT's key was gone when the rotation began, which the guard allows only after a cut."""
-        key = key_of(current)
-        return bool(self._began) and key is not None and key_digest(key) not in self._began
-
-    def _serving(self, current: SecretFields | None, digests: Mapping[str, str]) -> str | None:
-        if current is None:
-            return None
-        if "account_key" not in current:
-            problem = "the secret holds no account_key, so the key in use is unknown"
-            raise self._invalid(problem, "Write the key that the consumers use into its field account_key")
-        held = key_digest(current["account_key"])
-        key_name = next((name for name, digest in digests.items() if digest == held), None)
-        if key_name is None:
-            problem = "the key in use is none of its keys: it was regenerated, or it is another account's"
-            raise self._invalid(problem, "Write the key that the consumers shall use into the secret's account_key")
-        return key_name
 
     def _check_account(self, fields: SecretFields | None) -> None:
         named = text_of(fields, "account_name")
         if named not in (None, self.account):
             problem = f"the secret names another account ({named})"
-            raise self._invalid(problem, "Correct account in its rotation, or account_name in the hub")
+            raise self.invalid(problem, "Correct account in its rotation, or account_name in the hub")
 
     def _addresses(self) -> str:
         endpoints = self.target.storage_account(self.group, self.account).endpoints
@@ -217,25 +153,6 @@ class AzureStorageKey(StrategyBase):
         parts += [f"EndpointSuffix={suffix}"] if suffix else []
         parts += [f"{word}={endpoints[kind]}" for word, kind in SERVICES.items() if kind in endpoints]
         return ";".join(parts)
-
-    def _named(self) -> str:
-        return f"{self.target.name}:{self.account}"
-
-    def _invalid(self, problem: str, hint: str) -> Invalid:
-        return Invalid("rotate", self._named(), problem, hint)
-
-
-def key_of(fields: SecretFields) -> Sensitive | None:
-    if key := fields.get("account_key"):
-        return key
-    connection_string = fields["connection_string"].reveal() if "connection_string" in fields else ""
-    match = re.search(r"(?:^|;)AccountKey=([^;]+)", connection_string)
-    return Sensitive(match[1]) if match else None
-
-
-def key_digest(key: Sensitive) -> str:
-    """Return the SHA-256 of a key, which is 512 random bits: it names the key without revealing it."""
-    return hashlib.sha256(key.reveal().encode()).hexdigest()
 
 
 # --- in the catalogue --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from keyturn.core.rights.rights import HubPlaces, Section
 from keyturn.core.schedule.renewal_info import RenewalAdviser
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection
+from keyturn.settings.requests import ShortName
 from keyturn.settings.timing import Timing
 
 
@@ -41,6 +42,9 @@ class StrategySettings(Timing):
 
     if TYPE_CHECKING:
         strategy: str
+
+    recipe: ShortName | None = None
+    """The recipe that the other settings were filled in from; `strategy` is then left out."""
 
     targets: ClassVar[frozenset[str]] = frozenset()
     """The kinds of target that it works at; empty for a strategy without ``target``."""

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,23 +9,22 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.ports.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
 from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
+from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.settings.dates import DateSettings
 from keyturn.settings.durations import show
-from keyturn.settings.fields import Duration, refused
-from keyturn.settings.requests import Answers, ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
+from keyturn.settings.fields import refused
+from keyturn.settings.passwords import PasswordSettings
+from keyturn.settings.requests import ListSettings, Pointer, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
-from keyturn.strategies.rest import OBJECTING, KeyRequests, RestSettings, RestStrategy, patterns
+from keyturn.strategies.rest import KeyRequests, KeyTest, RestSettings, RestStrategy, TrySettings
 
 MOST_KEYS: Final = 100
 """How many names of keys a record holds while a new one is made."""
-
-UNAUTHORIZED: Final = AnswerPattern(frozenset({401}))
-"""The answer that refuses a key by default. 403 does not: a working key may lack a permission."""
 
 UNIQUE: Final = "[0-9A-Fa-f]{12}"
 """What ``{{unique}}`` becomes: other characters for each key. Databases show an unquoted name in capitals."""
@@ -49,9 +47,8 @@ class KeyFields:
 class HttpApiKey(RestStrategy):
     """A new key next to the old one, which is deleted later by its id.
 
-    ``refused`` are the answers to ``test`` that prove a key dead; any other proves nothing. ``limit`` is the maximum
-    number of keys. ``patience`` is how long the API may not know a new or deleted key. ``dates`` are further
-    values for ``create``, by name.
+    ``limit`` is the maximum number of keys. ``generated`` are fields whose values are made here and sent with the
+    request that makes a key. ``dates`` are further values for that request, by name.
     """
 
     mints_at_target = True
@@ -62,20 +59,18 @@ class HttpApiKey(RestStrategy):
         path: str,
         requests: KeyRequests,
         keys: KeyFields,
+        test: KeyTest,
         limit: int | None = None,
-        patience: timedelta = timedelta(0),
-        refused: Sequence[AnswerPattern] = (UNAUTHORIZED,),
+        generated: Mapping[str, PasswordPolicy] | None = None,
         dates: Callable[[], Mapping[str, str | int]] = dict,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
-        self.credential_fields = frozenset(keys.answer)
+        self.test = test
         self.limit = limit
-        self.refused = refused
+        self.generated = dict(generated or {})
         self.dates = dates
-        self.tries = 1 + int(patience.total_seconds())
-        self._sleep = sleep
+        self.credential_fields = frozenset(keys.answer) | self.generated.keys()
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         super().preflight(current, candidate)
@@ -105,7 +100,9 @@ class HttpApiKey(RestStrategy):
         """
         doing, dates = "make a key at", self.dates()
         create = replace(self.requests.create, body=templates.replace_whole(self.requests.create.body, dates))
-        values = self.fields({**dates, "unique": secrets.token_hex(6)}, current)
+        values_made = {name: generate(policy) for name, policy in self.generated.items()}
+        sent = {f"candidate.{name}": value for name, value in values_made.items()}
+        values = self.fields({**dates, "unique": secrets.token_hex(6), **sent}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
         if lacks := shortfall(create, answer):
@@ -116,7 +113,7 @@ class HttpApiKey(RestStrategy):
         if lacking := sorted(name for name, value in fields.items() if value is None):
             problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(fields[self.keys.id])}"
             raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
-        return SecretFields(fields)
+        return SecretFields({**values_made, **fields})
 
     def _take_back(self, made: Sensitive | None) -> str:
         if made is None:
@@ -145,44 +142,7 @@ class HttpApiKey(RestStrategy):
         return self.requests.listed_use is None or entry.is_null(self.requests.listed_use)
 
     def verify(self, change: Change) -> None:
-        """Send the test request with the new key alone, again while the API may not know the key yet."""
-        last = self.tries - 1
-        for number in range(self.tries):
-            try:
-                refusal = self._refusal(change.candidate, change.current, self._rejecting())
-            except Invalid:
-                if number == last:
-                    raise
-            else:
-                if refusal is None:
-                    return
-                if number == last:
-                    raise self._rejected(refusal)
-            self._sleep(1)
-
-    def _rejecting(self) -> tuple[AnswerPattern, ...]:
-        expected = self.requests.test.expect if self.requests.test else frozenset()
-        return *self.refused, AnswerPattern(OBJECTING - expected)
-
-    def _rejected(self, refusal: int) -> CandidateRejected:
-        hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
-        problem = f"it refuses the new key with {refusal}"
-        return CandidateRejected("try the new key at", self.api.name, problem, hint)
-
-    def _refusal(
-        self, key: SecretFields, current: SecretFields | None, refusing: Sequence[AnswerPattern]
-    ) -> int | None:
-        """Return the status of a refusal; None where the API accepts the key. Raises Invalid for any other answer."""
-        doing, test = "try the key at", self.requests.test
-        if test is None:
-            raise Invalid(doing, self.api.name, "no request is described", "Describe it under `test`")
-        answer = self.api.call(test, self.fields(key, current), doing, as_admin=False, also=refusing)
-        if any(pattern.matches(answer) for pattern in refusing):
-            return answer.status
-        if not answer.is_json and answer.status not in test.expect - {200}:
-            problem = f"answered {answer.status} without JSON, which neither accepts nor refuses the key"
-            raise Invalid(doing, self.api.name, problem, "Choose a request for `test` that is answered with JSON")
-        return None
+        self.test.insist(self.fields(change.candidate, change.current))
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         return {self.keys.id: current[self.keys.id].reveal()} if self.keys.id in current else {}
@@ -227,18 +187,18 @@ class HttpApiKey(RestStrategy):
         return RevokeResult()
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        test, fields = self.requests.test, self.fields(credential, credential)
-        if test is None or self.foreign(credential) or not all(fields.get(name) for name in test.names):
+        fields = self.fields(credential, credential)
+        if self.foreign(credential) or not all(fields.get(name) for name in self.test.request.names):
             return None
-        return self._refusal(credential, credential, self.refused) is None
+        return self.test.refusal(fields) is None
 
     def _delete(self, made: Sensitive) -> None:
         """Delete one key, and check that the list no longer has it. A missing key is success."""
         deleted = self.remove(self.fields({self.keys.id: made}))
-        for _ in range(self.tries - 1 if deleted else 0):
+        for _ in range(self.test.tries - 1 if deleted else 0):
             if self._entry(made.reveal()) is None:
                 return
-            self._sleep(1)
+            self.test.sleep(1)
         if self._entry(made.reveal()) is not None:
             raise self.still_there(deleted=deleted)
 
@@ -277,26 +237,6 @@ class KeyListSettings(ListSettings):
     """What this secret's own entries hold, by pointer, as `create` gave it: {{path}} and {{unique}} are known."""
 
 
-class TrySettings(RequestSettings):
-    """A request that only the new key's holder may make."""
-
-    patience: Duration = timedelta(0)
-    """How long the API may take to know of a key that it has made or deleted."""
-    refused: Answers = ()
-    """Kinds of answer that refuse a key, and so prove it dead; without them, 401."""
-
-    @model_validator(mode="after")
-    def _shows_whether_a_key_works(self) -> Self:
-        if any(not 200 <= status < 500 or 300 <= status < 400 for status in self.statuses):
-            raise refused("a redirect or an error of the server never accepts a key", "Leave it out.", "expect")
-        plain = {status for answer in self.refused if answer.when is None for status in answer.status or ()}
-        plain |= set() if self.refused else {401}
-        if both := sorted(plain & self.statuses):
-            remedy = "Leave it out of expect, or say under refused: what the answer to a dead key holds."
-            raise refused(f"{both[0]} can't both accept and refuse a key", remedy, "expect")
-        return self
-
-
 class HttpApiKeySettings(RestSettings):
     """A key of any REST API: made, tried and deleted by requests that are described here."""
 
@@ -306,6 +246,8 @@ class HttpApiKeySettings(RestSettings):
     """The request that tries a new key (GET), which is sent without the target's own headers."""
     answer: Annotated[dict[ShortName, Pointer], Field(min_length=1)]
     """For each of the secret's fields, where the answer to `create` holds it, as a JSON pointer."""
+    generate: dict[ShortName, PasswordSettings] = Field(default_factory=dict)
+    """Fields whose values Keyturn makes and `create` sends, as {{candidate.FIELD}}; each with its rules."""
     id_field: ShortName = "id"
     """The field under which `answer` has the key's id: it names the key, and must not be secret."""
     listing: Annotated[KeyListSettings | None, Field(alias="list")] = None
@@ -320,9 +262,17 @@ class HttpApiKeySettings(RestSettings):
         if self.id_field not in self.answer:
             remedy = f"Add {self.id_field}: and its pointer, or name another with id_field."
             raise refused("the id of a new key is not among its fields", remedy, "answer")
-        if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self.answer.keys()):
-            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", "answer")
-        if twice := sorted(self.answer.keys() & self.holds.keys()):
+        if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self._made):
+            key = "answer" if taken[0] in self.answer else "generate"
+            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", key)
+        if both := sorted(self.answer.keys() & self.generate.keys()):
+            raise refused(
+                f"{both[0]} is generated, and also read from the answer", "Remove one of the two.", "generate"
+            )
+        if unsent := sorted(name for name in self.generate if f"candidate.{name}" not in self.create.names):
+            remedy = f"Put {{{{candidate.{unsent[0]}}}}} into its body or form."
+            raise refused(f"the request does not send {unsent[0]}, which is generated", remedy, "create")
+        if twice := sorted(self._made & self.holds.keys()):
             raise refused(f"{twice[0]} changes with each key", "Name a field that stays the same.", "holds")
         return self
 
@@ -330,14 +280,17 @@ class HttpApiKeySettings(RestSettings):
     def _names_are_known(self) -> Self:
         names = {*self.constants, "path"}
         self.check_shared_names(self.listing, {self.id_field})
-        check_names(self.create, "create", {*names, *self.dates, "unique"}, "admin.", "current.")
-        check_names(self.test, "test", {*names, *self.answer}, "current.")
-        if not self.test.names & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
-            fields = ", ".join(f"{{{{{name}}}}}" for name in self.answer if name not in (self.id_field, EXPIRES_AT))
+        candidates = {f"candidate.{name}" for name in self.generate}
+        check_names(self.create, "create", {*names, *self.dates, "unique", *candidates}, "admin.", "current.")
+        check_names(self.test, "test", {*names, *self._made}, "current.")
+        values = [name for name in (*self.answer, *self.generate) if name not in (self.id_field, EXPIRES_AT)]
+        if not self.test.names & set(values):
+            fields = ", ".join(f"{{{{{name}}}}}" for name in values)
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
-        if set(templates.names(self.test.path)) & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
-            problem = "a key in a path is in the logs of every server on the way"
-            raise refused(problem, "Put it into a header or the body.", "test")
+        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, candidates)):
+            if hidden & set(templates.names(request.path)):
+                problem = "a key in a path is in the logs of every server on the way"
+                raise refused(problem, "Put it into a header or the body.", key)
         if any(self.id_field not in request.names for request in self.delete):
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
             raise refused("the request does not name the key", remedy, "delete")
@@ -372,17 +325,20 @@ class HttpApiKeySettings(RestSettings):
         return self
 
     @property
+    def _made(self) -> frozenset[str]:
+        return frozenset(self.answer) | self.generate.keys()
+
+    @property
     def declared_fields(self) -> frozenset[str]:
-        return frozenset(self.answer) - NO_CREDENTIAL
+        return self._made - NO_CREDENTIAL
 
     def open(self, path: str, tools: Tools) -> HttpApiKey:
         listing = self.listing
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
-        requests = self.key_requests(self.test, listing)
-        refused = patterns(self.test.refused) or (UNAUTHORIZED,)
+        api, requests = tools.target(self.target), self.key_requests(self.test, listing)
+        generated = {name: rules.policy for name, rules in self.generate.items()}
 
         def dates() -> Mapping[str, str | int]:
             return {name: date.value(tools.clock()) for name, date in self.dates.items()}
 
-        api, patience = tools.target(self.target), self.test.patience
-        return HttpApiKey(api, path, requests, keys, self.limit, patience, refused, dates)
+        return HttpApiKey(api, path, requests, keys, self.test.key_test(api), self.limit, generated, dates)

@@ -1,19 +1,20 @@
 """The common part of strategies over a REST API: requests that the catalogue describes, and the list of keys."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keyturn.core.errors import Invalid, KeyturnError, Unavailable
+from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError, Unavailable
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
 from keyturn.core.ports.strategies import RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import statements, templates
 from keyturn.core.text.suggest import advice
-from keyturn.settings.fields import Line, refused
+from keyturn.settings.fields import Duration, Line, refused
 from keyturn.settings.requests import (
     COUNTERS,
     Answers,
@@ -28,6 +29,8 @@ from keyturn.strategies.base import StrategyBase, StrategySettings
 
 ABSENT: Final = AnswerPattern(frozenset({404, 410}))
 """The answer for a missing key."""
+UNAUTHORIZED: Final = AnswerPattern(frozenset({401}))
+"""The answer that refuses a key by default. 403 does not: a working key may lack a permission."""
 OBJECTING: Final = frozenset({400, 401, 403, 409, 422})
 """The statuses by which an API rejects what it was given, for any reason."""
 
@@ -58,16 +61,20 @@ class KeyRequests:
     holds: Mapping[str, str] = field(default_factory=dict)
 
 
-class RestStrategy(StrategyBase):
-    """Keys that are made and deleted by requests; ``path`` is the secret's own."""
+class ApiStrategy(StrategyBase):
+    """Credentials at a REST API; ``path`` is the secret's own, and ``constants`` are texts for all requests.
 
-    def __init__(self, api: RestApi, path: str, requests: KeyRequests) -> None:
+    ``holds`` are texts that CURRENT must have.
+    """
+
+    def __init__(self, api: RestApi, path: str, constants: Mapping[str, str], holds: Mapping[str, str]) -> None:
         self.api = api
         self.path = path
-        self.requests = requests
+        self.constants = constants
+        self.holds = holds
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        for name, text in self.requests.holds.items() if current is not None else ():
+        for name, text in self.holds.items() if current is not None else ():
             if current is not None and (name not in current or current[name].reveal() != text):
                 problem = f"the secret's field {name} does not hold what the catalogue says under `holds`"
                 hint = f"If it is the right credential, write that into {name}; else correct the catalogue"
@@ -75,7 +82,7 @@ class RestStrategy(StrategyBase):
 
     def foreign(self, fields: SecretFields) -> str | None:
         """Return the field by which a version is another account's; a missing field does not count."""
-        held = self.requests.holds.items()
+        held = self.holds.items()
         return next((name for name, text in held if name in fields and fields[name].reveal() != text), None)
 
     def left_to_others(self, name: str) -> RevokeResult:
@@ -84,7 +91,62 @@ class RestStrategy(StrategyBase):
 
     def fields(self, values: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
         serving = {f"current.{name}": value for name, value in (current or {}).items()}
-        return SecretFields({**serving, **self.requests.constants, "path": self.path, **values})
+        return SecretFields({**serving, **self.constants, "path": self.path, **values})
+
+
+@dataclass
+class KeyTest:
+    """The request that tries a key, and what its answers mean.
+
+    ``refused`` are the answers that prove a key dead; any other proves nothing. ``tries`` is how often a key is tried,
+    once a second, that the API may not know yet.
+    """
+
+    api: RestApi
+    request: Request
+    refused: Sequence[AnswerPattern] = (UNAUTHORIZED,)
+    tries: int = 1
+    sleep: Callable[[float], None] = time.sleep
+
+    def insist(self, fields: SecretFields) -> None:
+        """Try a new key until the API accepts it. Raises CandidateRejected for a refusal, Invalid for other answers."""
+        objecting = AnswerPattern(OBJECTING - self.request.expect)
+        for last in (*[False] * (self.tries - 1), True):
+            try:
+                refusal = self.refusal(fields, (*self.refused, objecting))
+            except Invalid:
+                if last:
+                    raise
+            else:
+                if refusal is None:
+                    return
+                if last:
+                    raise self._rejected(refusal)
+            self.sleep(1)
+
+    def _rejected(self, refusal: int) -> CandidateRejected:
+        hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
+        problem = f"it refuses the new key with {refusal}"
+        return CandidateRejected("try the new key at", self.api.name, problem, hint)
+
+    def refusal(self, fields: SecretFields, refusing: Sequence[AnswerPattern] = ()) -> int | None:
+        """Return the status of a refusal; None where the API accepts the key. Raises Invalid for any other answer."""
+        doing, refusing = "try the key at", refusing or self.refused
+        answer = self.api.call(self.request, fields, doing, as_admin=False, at_test_url=True, also=refusing)
+        if any(pattern.matches(answer) for pattern in refusing):
+            return answer.status
+        if not answer.is_json and answer.status not in self.request.expect - {200}:
+            problem = f"answered {answer.status} without JSON, which neither accepts nor refuses the key"
+            raise Invalid(doing, self.api.name, problem, "Choose a request for `test` that is answered with JSON")
+        return None
+
+
+class RestStrategy(ApiStrategy):
+    """Keys that are made and deleted by requests."""
+
+    def __init__(self, api: RestApi, path: str, requests: KeyRequests) -> None:
+        super().__init__(api, path, requests.constants, requests.holds)
+        self.requests = requests
 
     def entries(self, doing: str) -> Sequence[Answer]:
         listing = self.requests.listing
@@ -150,25 +212,54 @@ def _constants(constants: dict[str, str]) -> dict[str, str]:
     return constants
 
 
-class RestSettings(StrategySettings):
+class ApiSettings(StrategySettings):
     """What the strategies over a REST API share."""
 
     targets = frozenset({"http-api"})
 
     target: Line
     """The name of the API."""
+    constants: Annotated[dict[ShortName, Line], AfterValidator(_constants)] = Field(default_factory=dict)
+    """Texts for the requests, by name, such as an account's number that several paths contain."""
+    holds: dict[ShortName, Line] = Field(default_factory=dict)
+    """Fields that the secret must hold with these texts, or else it is another account's and is left alone."""
+
+
+class TrySettings(RequestSettings):
+    """A request that only the new key's holder may make."""
+
+    patience: Duration = timedelta(0)
+    """How long the API may take to know of a key that it has made or deleted."""
+    refused: Answers = ()
+    """Kinds of answer that refuse a key, and so prove it dead; without them, 401."""
+
+    @model_validator(mode="after")
+    def _shows_whether_a_key_works(self) -> Self:
+        if any(not 200 <= status < 500 or 300 <= status < 400 for status in self.statuses):
+            raise refused("a redirect or an error of the server never accepts a key", "Leave it out.", "expect")
+        plain = {status for answer in self.refused if answer.when is None for status in answer.status or ()}
+        plain |= set() if self.refused else {401}
+        if both := sorted(plain & self.statuses):
+            remedy = "Leave it out of expect, or say under refused: what the answer to a dead key holds."
+            raise refused(f"{both[0]} can't both accept and refuse a key", remedy, "expect")
+        return self
+
+    def key_test(self, api: RestApi) -> KeyTest:
+        tries = 1 + int(self.patience.total_seconds())
+        return KeyTest(api, self.request("GET"), patterns(self.refused) or (UNAUTHORIZED,), tries)
+
+
+class RestSettings(ApiSettings):
+    """What the strategies whose keys are made and deleted share."""
+
     create: RequestSettings
     """The request that makes a key (POST)."""
     delete: Deletes
     """The request that deletes a key (DELETE), after which the list must not have the key."""
     last_used: LastUsedSettings | None = None
     """The request that shows when a key was used last (GET), where its list does not."""
-    constants: Annotated[dict[ShortName, Line], AfterValidator(_constants)] = Field(default_factory=dict)
-    """Texts for the requests, by name, such as an account's number that several paths contain."""
     in_emergency: dict[ShortName, Line] = Field(default_factory=dict)
     """Other texts for constants of `create` where a revocation makes the replacement, such as a narrower scope."""
-    holds: dict[ShortName, Line] = Field(default_factory=dict)
-    """Fields that the secret must hold with these texts, or else it is another account's and is left alone."""
 
     @model_validator(mode="after")
     def _emergency_changes_create_alone(self) -> Self:

@@ -31,6 +31,15 @@ LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
     "signing-key": ("whatever the key has signed passes until each verifier has read the new set: its max-age",),
     "redis-acl": ("functions, scripts and users created with the password are not searched for",),
     "http-api-key": ("sessions and tokens that the API has given out for the key are not known to Keyturn",),
+    "http-two-slots": ("sessions and tokens that the API has given out for the key are not known to Keyturn",),
+    "http-exchange": (
+        "applications are refused from the exchange until they have read the new token",
+        "a successor in an answer that was lost works until it expires",
+    ),
+    "http-password": (
+        "sessions stay open where the catalogue describes no request that ends them",
+        "with one account, applications are refused from the change until they have read the new value",
+    ),
     "ssh-key": (
         "SSH sessions that are open go on until their end",
         "servers that keep a copy of the keys take the old one until they ask the API again",

@@ -39,6 +39,26 @@ SSH_KEY: dict[str, Any] = {
     "list": {"path": "/ssh", "id": "/id", "fingerprint": "/sha256", "next": "/next", "more": "/ssh?page={{next}}"},
     "test": {"path": "/ssh/{{fingerprint}}"},
 }
+TWO_SLOTS: dict[str, Any] = {
+    **TIMES,
+    "strategy": "http-two-slots",
+    "constants": {"account": "ml"},
+    "slots": ["key1", "key2"],
+    "read": {"path": "/{{account}}/listKeys", "values": {"key1": "/keys/0", "key2": "/keys/1"}, "patience": "1m"},
+    "regenerate": {"path": "/{{account}}/regenerateKey", "body": {"keyName": "{{slot}}"}},
+    "test": {"path": "/me", "headers": {"api-key": "{{key}}"}},
+    "fields": {"key": "{{key}}", "slot": "{{slot}}", "url": "Account={{account}};Key={{key}}"},
+}
+EXCHANGE: dict[str, Any] = {
+    **TIMES,
+    "strategy": "http-exchange",
+    "accepts_gap": True,
+    "exchange": {"path": "/rotate", "headers": {"private-token": "{{current.token}}"}},
+    "answer": {"token": "/token", "expires_at": "/expires_at"},
+    "test": {"path": "/me", "headers": {"private-token": "{{token}}"}},
+    "recover": {"path": "/tokens", "body": {"name": NAME}, "answer": {"token": "/new", "expires_at": "/end"}},
+    "revoke": {"path": "/revoke", "form": {"token": "{{token}}"}, "gone": {"status": [400]}},
+}
 TARGET = {
     "kind": "http-api",
     "url": "https://api.example.com/v1",
@@ -49,8 +69,9 @@ TARGET = {
 
 
 def catalogue() -> dict[str, Any]:
-    """Two secrets that are sound."""
-    secrets = {"app/key": {**OWNED, "rotation": API_KEY}, "app/ssh": {**OWNED, "rotation": SSH_KEY}}
+    """Secrets that are sound."""
+    rotations = {"app/key": API_KEY, "app/ssh": SSH_KEY, "app/slots": TWO_SLOTS, "app/exchange": EXCHANGE}
+    secrets = {path: {**OWNED, "rotation": rotation} for path, rotation in rotations.items()}
     return {"targets": {"api": TARGET}, "secrets": secrets}
 
 
@@ -66,6 +87,16 @@ def test_all_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert key.test.request("GET").expect == {200, 204}
     assert ssh.listing is not None
     assert ssh.listing.listing.more == "/ssh?page={{next}}"
+
+
+def test_two_secrets_can_not_regenerate_the_keys_of_one_account(tmp_path: Path) -> None:
+    data = catalogue()
+    for number, account in enumerate(("ml", "other")):
+        data["secrets"][f"app/slots-{number}"] = {**OWNED, "rotation": {**TWO_SLOTS, "constants": {"account": account}}}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(data))
+    (problem,) = find_problems(tmp_path, {})
+    assert problem.message == "the account on the target api whose keys it regenerates is taken already"
+    assert "app/slots" in problem.remedy
 
 
 SCALARS = st.sampled_from(

@@ -50,6 +50,8 @@ FROZEN = {
     "UnsupportedOperation": "KT217",
     "Unforeseen": "KT218",
     "NotWritable": "KT219",
+    "CredentialLost": "KT220",
+    "NothingMade": "KT221",
 }
 """What scripts and runbooks rely on: a line may be added, and none is ever changed."""
 

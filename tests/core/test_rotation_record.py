@@ -16,6 +16,9 @@ from keyturn.core.sensitive import SecretFields, StoredFields
 ALLOWED = {
     ("minting", "pending"),
     ("minting", "abandoned"),
+    ("minting", "lost"),
+    ("lost", "pending"),
+    ("lost", "abandoned"),
     ("pending", "promoted"),
     ("pending", "abandoning"),
     ("abandoning", "abandoned"),

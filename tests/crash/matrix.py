@@ -86,14 +86,15 @@ class Row:
         return ended.boundaries, exchanges
 
     def run(self, cases: Sequence[Case], told: Callable[[Result], None]) -> None:
-        """Every case, side by side; ``told`` hears of each when it is over."""
+        """Every case, side by side if the kind allows it; ``told`` hears of each when it is over."""
+        lanes = self.lanes[:1] if self.kind.alone else self.lanes
 
         def run_share(lane: Lane, share: Sequence[Case]) -> None:
             for case in share:
                 told(self._case(lane, case))
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(run_share, self.lanes, (cases[start::AT_ONCE] for start in range(AT_ONCE))))
+            list(pool.map(run_share, lanes, (cases[start :: len(lanes)] for start in range(len(lanes)))))
 
     def _case(self, lane: Lane, case: Case) -> Result:
         secret = self._ready(lane)

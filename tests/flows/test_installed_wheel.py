@@ -2,9 +2,6 @@
 
 import os
 import subprocess
-import sys
-import sysconfig
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,10 @@ import pytest
 from tests.flows.site import Architect
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer
+from tests.support.wheels import install
 
 pytestmark = pytest.mark.sampled(19, of="files")
 
-ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")
 THEIRS: Final = """
 from prefect import flow
@@ -69,23 +66,14 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServ
 @pytest.fixture
 def installation(tmp_path: Path, own_server: PrefectServer) -> Installation:
     """The wheel, with the packages that this run of the tests has, but not the sources that it has."""
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
-    place = next((tmp_path / "venv").glob("lib/python*/site-packages"))
-    zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))).extractall(place)
-    (place / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = install(tmp_path, "keyturn")
     project = tmp_path / "project"
     for folder in FOLDERS:
         (project / folder).mkdir(parents=True)
         (project / folder / "__init__.py").write_text('OURS = "theirs"\n')
     (project / "flows" / "hello.py").write_text(THEIRS)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PREFECT_"))}
-    return Installation(tmp_path / "venv" / "bin" / "python", project, {**kept, **own_server.environment})
+    return Installation(python, project, {**kept, **own_server.environment})
 
 
 @pytest.mark.slow

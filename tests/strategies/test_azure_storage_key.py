@@ -26,7 +26,8 @@ from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.strategies.azure_storage_key import AzureStorageKey, key_digest
+from keyturn.strategies.azure_storage_key import AzureStorageKey
+from keyturn.strategies.two_slots import WINDOW, key_digest
 from keyturn.wiring.registry import open_target
 from local.emulators.azure_management import AzureManagement, StorageAccount
 from tests.contracts.strategy import Case, StrategyContract
@@ -65,8 +66,10 @@ def account(azure: AzureManagement) -> StorageAccount:
     return created(azure, f"keys{secrets.token_hex(6)}")
 
 
-def strategy(azure: AzureManagement, account: StorageAccount, **options: Any) -> AzureStorageKey:
-    return AzureStorageKey(manager(azure, **options), "local", account.name)
+def strategy(
+    azure: AzureManagement, account: StorageAccount, window: float = WINDOW, **options: Any
+) -> AzureStorageKey:
+    return AzureStorageKey(manager(azure, **options), "local", account.name, window)
 
 
 def serving(azure: AzureManagement, account: StorageAccount, name: str = "key1") -> SecretFields:
@@ -194,13 +197,18 @@ def test_what_was_listed_too_long_ago_is_not_acted_on(
     assert account.keys == keys
 
 
-def test_a_worker_that_regenerates_within_the_window_takes_what_it_listed(
+def test_what_is_checked_before_a_key_is_regenerated_may_stop_it(
     azure: AzureManagement, account: StorageAccount
 ) -> None:
     arm, before = manager(azure), account.keys["key2"].value
-    assert arm.regenerate_key("local", account.name, "key2", lambda value: value.reveal() != before) is None
+
+    def stop() -> None:
+        raise Unavailable("regenerate", "arm", "too late")
+
+    with pytest.raises(Unavailable, match="too late"):
+        arm.regenerate_key("local", account.name, "key2", stop)
     assert account.keys["key2"].value == before
-    made = arm.regenerate_key("local", account.name, "key2", lambda value: value.reveal() == before)
+    made = arm.regenerate_key("local", account.name, "key2", lambda: None)
     assert made == Sensitive(account.keys["key2"].value)
     assert account.keys["key2"].value != before
 
@@ -276,7 +284,7 @@ def test_a_key_that_somebody_regenerates_while_a_run_is_dead_is_not_taken_for_cu
 ) -> None:
     first, rotation = serving(azure, account), strategy(azure, account)
     before = rotation.existing_ids()
-    manager(azure).regenerate_key("local", account.name, "key1", lambda value: True)
+    manager(azure).regenerate_key("local", account.name, "key1", lambda: None)
     keys, second = dict(account.keys), strategy(azure, account)
     for known in (before, ()):
         second.remove_orphans(known, [first])
@@ -366,7 +374,7 @@ def test_a_key_that_somebody_regenerated_is_refused_before_the_other_is_touched(
     azure: AzureManagement, account: StorageAccount
 ) -> None:
     first, spare = serving(azure, account), account.keys["key2"].value
-    manager(azure).regenerate_key("local", account.name, "key1", lambda value: True)
+    manager(azure).regenerate_key("local", account.name, "key1", lambda: None)
     rotation = strategy(azure, account)
     for verb in (lambda: rotation.preflight(first, None), lambda: rotation.mint(first)):
         with pytest.raises(Invalid, match=r"none of its keys.*account_key"):
@@ -475,7 +483,7 @@ def test_a_key_that_takes_effect_later_keeps_its_place(azure: AzureManagement, a
 def test_a_candidate_that_somebody_regenerated_is_rejected(azure: AzureManagement, account: StorageAccount) -> None:
     rotation = strategy(azure, account)
     candidate = rotation.mint(None)
-    manager(azure).regenerate_key("local", account.name, "key2", lambda value: True)
+    manager(azure).regenerate_key("local", account.name, "key2", lambda: None)
     with pytest.raises(CandidateRejected, match="none of the account's"):
         rotation.verify(change(candidate))
 

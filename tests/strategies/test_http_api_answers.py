@@ -186,7 +186,7 @@ def test_a_list_that_takes_a_while_is_read_again_while_the_patience_lasts(server
         slept.append(seconds)
         server.keys.pop(living["id"].reveal(), None)
 
-    strategy._sleep = wait
+    strategy.test.sleep = wait
     server.instead["DELETE"] = [Said(204)]
     strategy.retire(strategy.credential_id(living), 5)
     assert slept == [1]
@@ -275,7 +275,7 @@ def test_values_are_compared_with_their_kind(server: RestApi, equal: tuple[Any, 
 
 def test_a_new_key_may_be_unknown_in_whatever_words_while_the_patience_lasts(server: RestApi) -> None:
     strategy = opened(server, test={**ROTATION["test"], "patience": "2s"})
-    strategy._sleep = lambda seconds: None
+    strategy.test.sleep = lambda seconds: None
     candidate = strategy.mint(None)
     server.instead["GET"] = [Said(200, {"ok": False}), Said(403, {"message": "no"})]
     strategy.verify(Change(PATH, 5, candidate, None))

@@ -403,7 +403,7 @@ def test_the_test_request_is_made_with_the_new_key_alone(server: RestApi, strate
 def test_a_key_that_takes_a_while_is_tried_as_long_as_the_catalogue_allows(server: RestApi) -> None:
     slept: list[float] = []
     strategy = opened(server, test={**ROTATION["test"], "patience": "3s"})
-    strategy._sleep = slept.append
+    strategy.test.sleep = slept.append
     change = Change(PATH, 1, strategy.mint(None), None)
     server.slow_keys = 3
     strategy.verify(change)
@@ -653,3 +653,20 @@ def test_a_field_of_current_may_be_part_of_a_request(server: RestApi) -> None:
 def test_names_and_no_values_are_what_ends_a_key(strategy: HttpApiKey) -> None:
     made = strategy.mint(None)
     assert json.loads(json.dumps(dict(strategy.credential_id(made)))) == {"id": made["id"].reveal()}
+
+
+# --- values that are made here -----------------------------------------------------------------------------
+
+
+def test_a_value_that_is_made_here_is_sent_and_kept_with_the_id_of_the_answer(server: RestApi) -> None:
+    create = {**ROTATION["create"], "body": {"name": NAME, "value": "{{candidate.key}}"}}
+    rules = {"key": {"form": "hex", "length": 20}}
+    strategy = opened(server, create=create, answer={"id": "/data/id"}, generate=rules)
+    candidate = strategy.mint(None)
+    assert set(candidate) == strategy.credential_fields == {"id", "key"}
+    assert json.loads(server.told[-1].body)["value"] == candidate["key"].reveal()
+    assert len(candidate["key"].reveal()) == 40
+    strategy.verify(Change(PATH, 2, candidate, None))
+    assert strategy.accepts(candidate) is True
+    strategy.revoke(candidate, 3)
+    assert strategy.accepts(candidate) is False

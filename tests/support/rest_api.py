@@ -113,7 +113,8 @@ class RestApi:
                 return self._page(told, [key for key in self.keys.values() if key["account"] == account])
             case ["POST", "accounts", account, "keys"]:
                 # By SQL, a key's name is the last word of a statement.
-                return self._new_key(account, told.json.get("name") or told.json["statement"].split()[-1])
+                name = told.json.get("name") or told.json["statement"].split()[-1]
+                return self._new_key(account, name, told.json.get("value"))
             case ["POST", "accounts", _, "keys", id, "deactivate"] if id in self.keys:
                 done, self.keys[id]["active"] = not self.keys[id]["active"], False
                 return Said(400, {"code": "INACTIVE"}) if done else Said(200, {"data": self._shown(self.keys[id])})
@@ -142,10 +143,15 @@ class RestApi:
         found["used"] = datetime.now(UTC).isoformat()
         return Said(200, {"account": found["account"]})
 
-    def _new_key(self, account: str, name: str) -> Said:
+    def _new_key(self, account: str, name: str, value: str | None = None) -> Said:
         if any(key["name"] == name for key in self.keys.values()):
             return Said(409, {"message": "a key has that name"})
-        made = {"id": next(self._numbers), "account": account, "name": name, "value": secrets.token_urlsafe(24)}
+        made = {
+            "id": next(self._numbers),
+            "account": account,
+            "name": name,
+            "value": value or secrets.token_urlsafe(24),
+        }
         self.keys[str(made["id"])] = {**made, "active": True, "used": None}
         return Said(201, {"data": {**made, "expires": "2031-05-06T07:08:09Z"}})
 

@@ -126,9 +126,12 @@ def test_who_reaches_what_is_confidential_needs_the_approval_that_this_takes(tmp
     assert "without approval it gives access to finance, and so to finance/ledger, which is restricted" in flaw
 
 
-def test_another_name_for_the_same_server_lowers_no_number_of_approvals(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "host", ["FINANCE.example.com", "finance.example.com.", "other.example.com,finance.example.com"]
+)
+def test_another_name_for_the_same_server_lowers_no_number_of_approvals(host: str, tmp_path: Path) -> None:
     data = declared(mine=policy("database/creds/mine", "mine/dummy"))
-    data["targets"]["mine"] = {**data["targets"]["finance"], "host": "FINANCE.example.com", "admin": "targets/mine"}
+    data["targets"]["mine"] = {**data["targets"]["finance"], "host": host, "admin": "targets/mine"}
     data["hub"] |= {"mine-too": {"kind": "database", "target": "mine"}}
     data["hub"]["mine"] = {"kind": "database-role", "connection": "mine-too", "creation": CREATION}
     data["secrets"]["mine/dummy"] = secret("mine")
@@ -142,9 +145,14 @@ def test_no_policy_asks_for_fewer_approvals_than_that_of_the_most_confidential_s
     mine = policy("database/creds/swift", "finance/dummy", **approvers, approvals=1)
     data = declared(theirs=theirs, mine=mine)
     data["secrets"]["finance/dummy"] = secret("finance")
-    (flaw,) = flaws(tmp_path, data)
-    assert "access_policies.mine.approvals: it gives what the policy theirs gives for finance/ledger" in flaw
-    assert flaws(tmp_path, data | {"access_policies": {"theirs": theirs, "mine": mine | {"approvals": 2}}}) == []
+    for role in ("swift", "swift-too"):
+        data["hub"]["swift-too"] = data["hub"]["swift"]
+        data["access_policies"]["mine"] = mine | {"credential": f"database/creds/{role}"}
+        (flaw,) = flaws(tmp_path, data)
+        told = "access_policies.mine.approvals: it opens the server of the policy theirs, and so finance/ledger"
+        assert told in flaw
+        data["access_policies"]["mine"]["approvals"] = 2
+        assert flaws(tmp_path, data) == []
 
 
 # --- mounts

@@ -166,6 +166,13 @@ def test_an_error_names_the_auditors_login_to_other_logins_that_look(audited: Au
 # --- what it cannot
 
 
+def test_a_plan_that_is_kept_needs_a_key_that_no_auditor_reads(audited: Audited) -> None:
+    refused = audited.run("plan", "--out", "{directory}/kept.plan")
+    assert refused.exit_code == 1
+    assert "this login may not read the key that signs a plan's file" in " ".join(refused.stderr.split())
+    assert not (audited.directory / "kept.plan").exists()
+
+
 def test_no_path_of_the_hub_gives_an_auditor_a_value(audited: Audited) -> None:
     token, values = audited.empty.token("keyturn-auditor", "default"), audited.values()
     assert len(values) > 6

@@ -398,6 +398,34 @@ def test_a_file_of_this_process_is_neither_sent_nor_written_over(name: str, tmp_
     assert "it is one of Keyturn's own files, or next to one" in flaw
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://keyturn@db.example.com/ledger?sslmode=verify-full&sslkey=FILE",
+        "https://siem.example.com, FILE",
+        "--token-file=FILE",
+        " FILE",
+        "file://FILE",
+        "RELATIVE",
+    ],
+)
+def test_a_file_that_stands_within_a_variable_is_not_sent(value: str, tmp_path: Path) -> None:
+    login = make(tmp_path / "login") / "file"
+    login.write_text("CANARY")
+    env = {VARIABLE: str(operators_file(tmp_path, files=[str(tmp_path)]))}
+    env["A_VARIABLE"] = value.replace("FILE", str(login)).replace("RELATIVE", os.path.relpath(login))
+    (flaw,) = problems(make(tmp_path / "catalogue"), SENT.format(file=login), env)
+    assert "one of Keyturn's own files" in flaw
+
+
+def test_no_credential_of_the_unit_is_sent(tmp_path: Path) -> None:
+    """What systemd gives a unit lies in one directory, whichever variable names a file of it."""
+    given = make(tmp_path / "given")
+    env = {VARIABLE: str(operators_file(tmp_path, files=[str(tmp_path)])), "CREDENTIALS_DIRECTORY": str(given)}
+    (flaw,) = problems(make(tmp_path / "catalogue"), SENT.format(file=given / "hub.secret-id"), env)
+    assert "no catalogue may name files there" in flaw
+
+
 def test_the_token_of_a_pods_service_account_is_sent_nowhere(tmp_path: Path) -> None:
     env = {VARIABLE: str(operators_file(tmp_path, files=["/var/run/secrets"]))}
     (flaw,) = problems(make(tmp_path / "catalogue"), SENT.format(file=SERVICE_ACCOUNT_TOKEN), env)
@@ -428,6 +456,14 @@ CODE = [
     "/srv/venv/lib/python3.13/site-packages/app",
     "/srv/app/.git/hooks",
     "/srv/app/bin",
+    "/srv/app/cgi-bin",
+    "/srv/app/lib/python3.13",
+    "/srv/home/app/.ssh",
+    "/srv/home/app/.bashrc.d",
+    "/srv/home/app/.config/autostart",
+    "/srv/chroot/cron.d",
+    "/srv/chroot/init.d",
+    os.getcwd(),
     "/proc/self",
     "/dev/shm/../fd",
     sysconfig.get_path("purelib"),

@@ -10,14 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keyturn.catalogue import Catalogue, load_catalogue
+from keyturn.catalogue.checks import consistency, permissions
 from keyturn.catalogue.hub_entries import database_roles
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.errors import Invalid
-from keyturn.rights import hub
+from keyturn.rights import hub, scope
 from keyturn.rights.scope import places_of, scope_of
 from keyturn.settings.hub import HubSettings
 from tests.support import sampling
@@ -137,18 +138,23 @@ def kind_of(path: tuple[Any, ...]) -> st.SearchStrategy[str]:
     return HOSTS.map("https://{}".format) if key in ("address", "url") else TEXTS
 
 
-def changes() -> st.SearchStrategy[dict[tuple[Any, ...], str]]:
-    """One to three other texts. Files, directories and hosts are changed as often as everything else together."""
-    places = [path for path in leaves(SOUND) if isinstance(path[-1], str)]
+def changes(only: str = "") -> st.SearchStrategy[dict[tuple[Any, ...], str]]:
+    """One to three other texts. Files, directories and hosts are changed as often as everything else together.
+
+    ``only`` is the section or the key to which they are limited.
+    """
+    every = [path for path in leaves(SOUND) if not only or only in path]
+    places = [path for path in every if isinstance(path[-1], str)]
     leading = [path for path in places if kind_of(path) is not TEXTS]
     change = st.one_of(
         *(
             st.sampled_from(some).flatmap(lambda path: st.tuples(st.just(path), kind_of(path)))
             for some in (places, leading)
+            if some
         )
     )
-    inner = [path for path in leaves(SOUND) if not isinstance(path[-1], str)]
-    listed = st.tuples(st.sampled_from(inner), TEXTS)
+    inner = [path for path in every if not isinstance(path[-1], str)]
+    listed = st.tuples(st.sampled_from(inner), TEXTS) if inner else st.nothing()
     return st.lists(change | listed, min_size=1, max_size=3).map(dict)
 
 
@@ -187,14 +193,14 @@ def loaded(place: Path, data: dict[str, Any]) -> Catalogue:
 
 def insist_on_rights(catalogue: Catalogue) -> None:
     """No rendered rule has a pattern of the catalogue's, and no credential is of an undeclared role."""
-    scope = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
-    roles = [*hub.ROLES, *(f"{hub.CONSUMER}:{name}" for name in scope.consumers)]
-    paths = [rule.path for role in roles for section in hub.sections(scope, role) for rule in section.rules]
+    rights = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
+    roles = [*hub.ROLES, *(f"{hub.CONSUMER}:{name}" for name in rights.consumers)]
+    paths = [rule.path for role in roles for section in hub.sections(rights, role) for rule in section.rules]
     assert not [path for path in paths if WILD.search(path)]
-    copied = {copy.path for copy in scope.copied if "*" in copy.path}
+    copied = {copy.path for copy in rights.copied if "*" in copy.path}
     assert copied <= {"shared/*"}, "only the operator's file has patterns of undeclared secrets"
     declared = database_roles(catalogue.hub)
-    granted = [rule.path for section in hub.sections(scope, hub.GRANT) for rule in section.rules]
+    granted = [rule.path for section in hub.sections(rights, hub.GRANT) for rule in section.rules]
     assert set(granted) - {"auth/token/lookup-self", "auth/token/revoke-self"} <= set(declared)
     for policy in catalogue.access_policies.values():
         chosen = [secret for path, secret in catalogue.secrets.items() if policy.covers(path, secret.about)]
@@ -202,8 +208,60 @@ def insist_on_rights(catalogue: Catalogue) -> None:
         assert targets <= {declared[policy.gives].target}
 
 
+OWN = ("secret", "keyturn", "transit", "sys", "auth", "identity", "cubbyhole")
+"""Mounts of the hub itself and of Keyturn, the first of them of secrets."""
+
+
+def rendered(catalogue: Catalogue) -> set[str]:
+    """The paths of all rules of all logins."""
+    rights = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
+    roles = [*hub.ROLES, *(f"{hub.CONSUMER}:{name}" for name in rights.consumers)]
+    return {rule.path for role in roles for section in hub.sections(rights, role) for rule in section.rules}
+
+
+def insist_on_mounts(catalogue: Catalogue, usual: set[str]) -> None:
+    """Every right that the sound catalogue does not need is of a declared engine, secret or entry.
+
+    The rules are parsed here, not rendered again: what this says does not follow from the code that is tested.
+    """
+    made = (*(secret.rotation for secret in catalogue.secrets.values()), *catalogue.hub.values())
+    engines = {mount for entry in made if (mount := getattr(entry, "mount", None))}
+    secrets = {"secret", *catalogue.mount_paths.values()}
+    for mount in engines:
+        assert not [other for other in (*OWN, *secrets) if f"{mount}/".startswith(f"{other}/")], mount
+    rights = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
+    known = {(secret.mount, secret.path) for secret in (*rights.secrets, *rights.copied)}
+    listed = {(mount, "*") for mount in secrets}
+    entries = (
+        *(f"targets/{name}" for name in catalogue.targets),
+        *(f"webhooks/{name}" for name in catalogue.consumers),
+    )
+    for path in rendered(catalogue) - usual:
+        mount = next(
+            (each for each in sorted(engines | secrets, key=len, reverse=True) if path.startswith(each + "/")), ""
+        )
+        kind, _, within = path.removeprefix(f"{mount}/").partition("/")
+        place = path.removeprefix("keyturn/data/")
+        assert (
+            (mount in engines and kind not in ("data", "metadata", "config"))
+            or (mount in engines and f"{mount}/config/{within}" == path and within in catalogue.hub)
+            or (mount in secrets and (mount, within) in known | listed)
+            or any(place == entry or place.startswith(f"{entry}/") for entry in entries)
+            or re.fullmatch(
+                rf"sys/(leases/lookup|mounts|internal/ui/mounts)/({'|'.join(map(re.escape, engines | secrets))})(/.*)?",
+                path,
+            )
+        ), path
+
+
 def insist_on_places(catalogue: Catalogue, place: Path) -> None:
-    """No file and no host that the operator's file leaves out."""
+    """No file and no host that the operator's file leaves out, and no entry of the hub that is another's."""
+    for folder, key, entries in (
+        ("targets", "admin", catalogue.targets),
+        ("webhooks", "signing_key", catalogue.consumers),
+    ):
+        for name, entry in entries.items():
+            assert f"{getattr(entry, key)}/".startswith(f"{folder}/{name}/")
     for entry in (*catalogue.stores.values(), *catalogue.targets.values(), *catalogue.consumers.values()):
         for key, value in entry:
             if isinstance(value, str) and (key.endswith("_file") or key in ("kubeconfig", "directory")):
@@ -216,10 +274,29 @@ def insist_on_places(catalogue: Catalogue, place: Path) -> None:
             assert host is None or host.lower().endswith(".example.com"), (key, value)
 
 
-def test_the_catalogue_that_is_changed_loads_as_it_is(place: Path) -> None:
-    catalogue = loaded(place, SOUND)
-    insist_on_rights(catalogue)
+@pytest.fixture(scope="module")
+def usual(place: Path) -> set[str]:
+    """The rights of the catalogue that is changed."""
+    return rendered(loaded(place, SOUND))
+
+
+def insist_on_lists(place: Path, usual: set[str], changes: dict[tuple[Any, ...], str]) -> None:
+    """The catalogue with these changes does not load, or keeps to the lists."""
+    try:
+        catalogue = loaded(place, changed(changes))
+    except Invalid:
+        return
     insist_on_places(catalogue, place)
+    try:
+        insist_on_rights(catalogue)
+        insist_on_mounts(catalogue, usual)
+    except Invalid:
+        return  # nothing is rendered from it
+
+
+def test_the_catalogue_that_is_changed_loads_as_it_is(place: Path, usual: set[str]) -> None:
+    assert loaded(place, SOUND).access_policies
+    insist_on_lists(place, usual, {})
 
 
 @settings(
@@ -229,14 +306,33 @@ def test_the_catalogue_that_is_changed_loads_as_it_is(place: Path) -> None:
 )
 @given(changes=changes())
 def test_no_catalogue_that_loads_has_a_right_a_file_or_a_host_outside_the_lists(
-    place: Path, changes: dict[tuple[Any, ...], str]
+    place: Path, usual: set[str], changes: dict[tuple[Any, ...], str]
 ) -> None:
-    try:
-        catalogue = loaded(place, changed(changes))
-    except Invalid:
-        return
-    insist_on_places(catalogue, place)
-    try:
-        insist_on_rights(catalogue)
-    except Invalid:
-        return  # nothing is rendered from it
+    insist_on_lists(place, usual, changes)
+
+
+WITHOUT = {
+    "files": ("stores", permissions.FileRules, "find_flaws", lambda *_: iter(())),
+    "hosts": ("targets", permissions, "_hosts", lambda *_: iter(())),
+    "entries of others": ("targets", permissions, "_other_place", lambda *_: iter(())),
+    "targets of policies": ("access_policies", consistency, "find_access_flaws", lambda *_: iter(())),
+    "mounts": ("mount", scope, "_insist_on_apart", lambda *_: None),
+    "undeclared secrets": ("syncs", scope, "undeclared_patterns", lambda _, sync: iter(sync.paths)),
+}
+"""What is checked, the section or key that shows it, and how it is taken away."""
+
+
+@pytest.mark.parametrize("check", WITHOUT)
+def test_the_same_catalogues_show_it_where_a_check_is_missing(
+    check: str, place: Path, usual: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only, *taken = WITHOUT[check]
+    monkeypatch.setattr(*taken)
+
+    @settings(max_examples=3000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    @given(changes=changes(only))
+    def found(changes: dict[tuple[Any, ...], str]) -> None:
+        insist_on_lists(place, usual, changes)
+
+    with pytest.raises(AssertionError):
+        found()

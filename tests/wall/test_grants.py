@@ -17,7 +17,7 @@ from keyturn.grants.requests import RequestState
 from local.prepare import POLICIES
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, recorded, shell, site_of
 from tests.support.lab import Lab
-from tests.support.people import Person, person
+from tests.support.people import Person, person, program
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
@@ -223,6 +223,22 @@ def test_with_the_least_rights_one_asks_in_ones_own_name_alone(
     explained = run("emil", "access", "explain", site.secret.path)
     assert explained.exit_code == 1
     assert "it may be asked for: what this login could not look at" in explained.stderr
+
+
+def test_an_explanation_counts_the_approval_that_a_program_needs_more(
+    site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = program(site.lab, "explains")
+    policy = {**site.policy, "subjects": {"entities": [robot.entity, site.people["ana"].entity]}}
+    run = shell(replace(site, people={**site.people, "robot": robot}, policy=policy), tmp_path, monkeypatch)
+    needed = [
+        json.loads(run(who, "access", "explain", site.secret.path, "--json").stdout)["approvals"]
+        for who in ("ana", "robot")
+    ]
+    assert needed[1] == needed[0] + 1
+    told = run("robot", "access", "explain", site.secret.path).stderr
+    assert f"once {needed[1]} of" in told
+    assert "one approval more than the policy asks for" in told
 
 
 def test_what_was_mistyped_or_is_done_is_said_as_that(site: AccessSite) -> None:

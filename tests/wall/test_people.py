@@ -360,6 +360,33 @@ def test_a_review_that_was_written_past_the_command_counts_for_nothing(bank: Ban
     assert broken_glass.read_broken(workspace, broken.id) == broken
 
 
+JUNK = {
+    "BG-20260101-000000-0000": {"glass": "[]"},
+    "BG-20260101-000000-0001": {"glass": json.dumps({"id": "BG-20260101-000000-0002"})},
+    "junk": {"x": "y"},
+    "deeper/BG-20260101-000000-0003": {"glass": "{}"},
+}
+"""What a worker's login may create next to the records of broken glass."""
+
+
+def test_an_entry_that_can_not_be_read_hides_no_record_and_counts_as_not_reviewed(
+    bank: Bank, worker: Person, pair: Two
+) -> None:
+    _, broken = break_the_glass(bank, worker, pair)
+    workspace = bank.workspace(worker, *pair)
+    least = program(bank.lab, "junk", policies=["keyturn-worker"], rules="").hub()
+    try:
+        for name, data in JUNK.items():
+            least.claim_state(f"break-glass/{name}", data)
+        unreviewed = {one.id: one.action for one in broken_glass.list_broken(workspace) if not one.reviewed_by}
+        assert broken.id in unreviewed
+        assert {name for name, action in unreviewed.items() if action == broken_glass.UNREADABLE} == JUNK.keys()
+        assert broken_glass.read_broken(workspace, broken.id) == broken
+    finally:
+        for name in JUNK:
+            bank.lab.hub.delete_state(f"break-glass/{name}")
+
+
 def test_a_record_that_can_not_be_kept_holds_no_revocation_up_and_the_ledger_says_so(bank: Bank, pair: Two) -> None:
     rules = 'path "*" {capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"]}\n'
     rules += 'path "keyturn/data/break-glass/*" {capabilities = ["deny"]}'

@@ -5,6 +5,7 @@ import shlex
 import socket
 import time
 import tomllib
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from keyturn.programs.listener import CONNECTIONS, Listener
 from keyturn.programs.outputs import Output, write_outputs
 from keyturn.programs.references import FieldReference, Reading
 from keyturn.programs.rendering import Declaration
-from keyturn.programs.templates import Template
+from keyturn.programs.templates import MOST_WORK, Template
 from keyturn.settings.hub_login import LOGIN_VARIABLES
 from tests.support.program_runner import Run
 from tests.support.served import MADE
@@ -122,6 +123,49 @@ def test_a_template_reaches_nothing_but_secrets(text: str) -> None:
     with pytest.raises(KeyturnError) as caught:
         Template(Path("t.j2"), text).render(Reading(written(password="the-value")))
     assert "the-value" not in str(caught.value)
+
+
+GROWS = "{{% set ns = namespace(a={start}, b={start}) %}}{{% for i in range(60) %}}{step}{{% endfor %}}{used}"
+"""A template of one line whose value doubles sixty times."""
+SHARED = "{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}"
+"""Little memory, but as many values to whoever walks through them."""
+PAIRS = SHARED.replace("[", "(").replace("]", ")")
+NAMED = SHARED.replace("[ns.a, ns.a]", "{'x': ns.a, 'y': ns.a}").replace("[ns.b, ns.b]", "{'x': ns.b, 'y': ns.b}")
+BOMBS = [
+    "{{ 'a' * 1000000000 }}",
+    "{{ 9 ** 9 ** 7 }}",
+    "{{ '%1000000000d' % 1 }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ '{a:1000000000}'.format_map({'a': 1}) }}",
+    "{{ '{:{}}'.format(1, 1000000000) }}",
+    "{{ 'a'.zfill(1000000000) }}",
+    "{{ 'a' | center(1000000000) }}",
+    "{{ {'a': 1} | tojson(indent=1000000000) }}",
+    "{{ ('a' * 100000).replace('a', 'b' * 100000) }}",
+    "{% for i in 'a' * 100000 %}{% for j in 'a' * 100000 %}{% endfor %}{% endfor %}",
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{% set b = m(30) %}",
+    GROWS.format(start="'x'", step="{% set ns.a = ns.a ~ ns.a %}", used=""),
+    GROWS.format(start="'x'", step="{% set b %}{{ ns.a }}{{ ns.a }}{% endset %}{% set ns.a = b %}", used=""),
+    GROWS.format(start="3", step="{% set ns.a = ns.a * ns.a %}", used=""),
+    GROWS.format(start="[1]", step=SHARED, used="{{ ns.a }}"),
+    GROWS.format(start="[1]", step=SHARED, used="{{ ns.a == ns.b }}"),
+    GROWS.format(start="[1]", step=SHARED, used="{{ ns.a | tojson | length }}"),
+    GROWS.format(start="(1,)", step=PAIRS, used="{{ {ns.a: 1} | length }}"),
+    GROWS.format(start="1", step=NAMED, used="{{ ns.a == ns.b }}"),
+]
+"""Templates of one line that would take a machine's memory, or all time."""
+
+
+@pytest.mark.parametrize("text", BOMBS)
+def test_a_template_is_bounded_in_steps_and_memory_while_it_is_rendered(text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid, match=r"t\.j2:1: it (makes more|takes more steps) than a template may"):
+            Template(Path("t.j2"), text).render(Reading(written(password="the-value")))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * MOST_WORK
 
 
 # --- who shares the machine --------------------------------------------------------------------------------

@@ -136,6 +136,31 @@ def test_a_folder_behind_a_link_is_not_signed(signed: Signed) -> None:
         signed.sign()
 
 
+@pytest.mark.parametrize("place", [".ca.pem", ".hidden/ca.pem", "link/ca.pem", FILE])
+def test_no_entry_names_a_file_that_a_signature_leaves_out(place: str, signed: Signed) -> None:
+    (signed.catalogue / ".hidden").mkdir()
+    if place.startswith("link"):
+        (signed.catalogue / "link").symlink_to(".hidden")
+    if place != FILE:
+        (signed.catalogue / place).write_text("another CA\n")
+    entry = f"kind: redis, host: db.example.com, admin: targets/mine, ca_file: '{signed.catalogue / place}'"
+    (signed.catalogue / "targets.yaml").write_text(f"targets:\n  mine: {{ {entry} }}\n")
+    assert "targets.yaml: a catalogue's signature covers no hidden file" in signed.problems()
+
+
+def test_a_visible_link_covers_the_hidden_file_that_it_leads_to(signed: Signed) -> None:
+    """As a ConfigMap's volume has its files."""
+    (signed.catalogue / "..data").mkdir()
+    (signed.catalogue / "..data" / "ca.pem").write_text("a certificate\n")
+    (signed.catalogue / "ca.pem").symlink_to("..data/ca.pem")
+    entry = f"kind: redis, host: db.example.com, admin: targets/mine, ca_file: '{signed.catalogue}/ca.pem'"
+    (signed.catalogue / "targets.yaml").write_text(f"targets:\n  mine: {{ {entry} }}\n")
+    signed.sign()
+    assert signed.problems() == []
+    (signed.catalogue / "..data" / "ca.pem").write_text("another CA\n")
+    assert signed.problems() == ["ca.pem: this file is not what was signed"]
+
+
 def test_files_that_change_their_names_or_their_contents_among_each_other_are_refused(signed: Signed) -> None:
     (signed.catalogue / "stores.yaml").write_text(CONSUMERS)
     (signed.catalogue / "consumers.yaml").write_text(STORES)

@@ -166,7 +166,6 @@ def lies_in(source: str, network: IPv4Network | IPv6Network) -> bool:
 _SAME: Final = ", ".join(SAME)
 _SUMS: Final = "min(first) AS first, max(last) AS last, sum(events)::BIGINT AS count"
 _LOGINS: Final = "min(login) AS login, max(other_login) AS other_login"
-_READS: Final = "sum(count) FILTER (NOT denied), sum(count) FILTER (denied)"
 
 
 @dataclass

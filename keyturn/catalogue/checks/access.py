@@ -28,6 +28,7 @@ class Allowing:
 
     policy: AccessPolicySettings
     target: str
+    system: System
     chosen: frozenset[Classification]
     reached: Mapping[Classification, str]
     """Each class with one example secret."""
@@ -61,14 +62,25 @@ def _targets(world: World) -> dict[str, str]:
 
 def _allowing(policy: AccessPolicySettings, target: str, world: World) -> Allowing:
     system = world.system("targets", target)
-    there = {path: secret for path, secret in world.secrets.items() if _system(secret, world) == system}
+    there = {path: secret for path, secret in world.secrets.items() if _meet(_system(secret, world), system)}
     chosen = frozenset(secret.classification for path, secret in there.items() if policy.covers(path, secret.about))
-    return Allowing(policy, target, chosen, {secret.classification: path for path, secret in there.items()})
+    return Allowing(policy, target, system, chosen, {secret.classification: path for path, secret in there.items()})
 
 
 def _system(secret: SecretDeclaration, world: World) -> System | None:
     target = getattr(secret.rotation, "target", None)
     return world.system("targets", target) if target else None
+
+
+def _meet(own: System | None, other: System) -> bool:
+    """Whether both have a server in common: a host may be a list, and end with a dot."""
+    if own is None or (own[0], own[2:]) != (other[0], other[2:]):
+        return False
+    return not _hosts(own).isdisjoint(_hosts(other))
+
+
+def _hosts(system: System) -> frozenset[str]:
+    return frozenset(host.strip().rstrip(".") for host in system[1].split(","))
 
 
 def _other_targets(access: Allowing, world: World) -> Iterator[Flaw]:
@@ -88,12 +100,15 @@ def _too_few_approvals(name: str, access: Allowing, others: Mapping[str, Allowin
     if access.policy.approvals == 0 and access.highest not in LOW:
         message = f"without approval it gives access to {access.target}, and so to {example}"
         yield ("approvals",), message, "Ask for one approval at least."
+        return
     equals = {
         other: each.policy.approvals
         for other, each in others.items()
-        if each.policy.gives == access.policy.gives and access.highest in each.chosen
+        if _meet(each.system, access.system) and access.highest in each.chosen
     }
+    if name in equals:
+        return
     fewest = min(equals, key=lambda other: equals[other], default=name)
     if equals.get(fewest, 0) > access.policy.approvals:
-        message = f"it gives what the policy {fewest} gives for {example}, for fewer approvals"
+        message = f"it opens the server of the policy {fewest}, and so {example}, for fewer approvals"
         yield ("approvals",), message, f"Ask for {equals[fewest]}, as that one does."

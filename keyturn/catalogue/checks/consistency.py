@@ -3,6 +3,7 @@
 Values of a wrong type, which are reported elsewhere, are skipped. So one mistake hides no other.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
@@ -41,6 +42,7 @@ from keyturn.catalogue.pki import find_misfits
 from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
+from keyturn.core.text import templates
 from keyturn.core.text.path_patterns import apart, covers
 from keyturn.core.text.suggest import advice, likely
 from keyturn.settings.choices import models
@@ -401,7 +403,18 @@ def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
             yield ("role", mount, role), entry, path, f"the role {role} of the engine at {mount}"
 
 
-CLAIMS: Final = (claimed_places, accounts, engine_roles)
+def regenerated_slots(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
+    """Claims the account whose two slots the secret uses: the request that regenerates one, without {{slot}}."""
+    target, request = text_at(entry, "rotation", "target"), at(entry.data, ("rotation", "regenerate"))
+    constants = at(entry.data, ("rotation", "constants"))
+    if target and isinstance(request, dict):
+        texts = {"path": entry.name, **(constants if isinstance(constants, dict) else {})}
+        filled = templates.fill_all(request, lambda name: str(texts.get(name, f"{{{{{name}}}}}")))
+        what = ("slots", world.system("targets", target), json.dumps(filled, sort_keys=True, default=str))
+        yield what, entry, ("rotation", "regenerate"), f"the account on the target {target} whose keys it regenerates"
+
+
+CLAIMS: Final = (claimed_places, accounts, engine_roles, regenerated_slots)
 
 
 def _lists_of_several(secrets: list[CatalogueEntry], world: World) -> Found:

@@ -5,6 +5,7 @@ They are checked on every load. Many apply regardless of the operator's file: se
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from keyturn.catalogue.files.problems import KeyPath
+from keyturn.catalogue.files.signature import FILE as SIGNATURE
+from keyturn.catalogue.files.signature import covered_files
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
@@ -85,10 +88,11 @@ HOME_CODE: Final = (
     "bin",
 )
 
-CODE_PARTS: Final = frozenset(
-    {".git", "bin", "dist-packages", "libexec", "profile.d", "sbin", "site-packages", "systemd", "__pycache__"}
+CODE_PARTS: Final = re.compile(
+    r"\.(bashrc\.d|config|git|ipython|jupyter|ssh)|__pycache__|autostart|bin|cgi-bin|cron\.[a-z]+|dist-packages|"
+    r"init\.d|libexec|profile\.d|python[0-9][0-9.]*|rc[0-9]?\.d|sbin|site-packages|systemd"
 )
-"""Names of directories from which programs load code, at any level of a path."""
+"""Names of directories from which programs load code or logins, at any level of a path."""
 
 HOME: Final = (
     ".ssh",
@@ -110,6 +114,12 @@ HOME: Final = (
     ".postgresql",
 )
 """Below the user's home: credentials of this machine or its user."""
+
+WITHIN: Final = re.compile(r"(?<=[=,;&?\s\"'])~?/[^=,;&?\s\"']+")
+"""Paths within a variable's value, such as that of sslkey in the ledger's address."""
+
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+"""The variable with the directory in which systemd places a unit's credentials."""
 
 WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
     "sslmode": ("disable", "allow", "prefer"),
@@ -251,21 +261,31 @@ class FileRules:
         if key == PID_FILE and not _below(real, self.processes):
             remedy = "Let the operator add its directory to `processes`, or say directory and no pid_file."
             return "the operator's file does not allow to signal processes of this directory", remedy
+        if _below(real, (self.catalogue,)) and key != CA_FILE:
+            return "it is in the catalogue's directory", "Keep it where the catalogue's authors can't write."
         if _below(real, (self.catalogue,)):
-            remedy = "Keep it where the catalogue's authors can't write."
-            return None if key == CA_FILE else ("it is in the catalogue's directory", remedy)
+            remedy = "Rename it, and the folders above it, to begin with another character than a dot."
+            return None if self._is_covered(real) else ("a catalogue's signature covers no hidden file", remedy)
         if key != PID_FILE and not _below(real, self.files):
             where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
             remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
             return "the operator's file lists no directory under `files` that contains it", remedy
         return None
 
+    def _is_covered(self, real: str) -> bool:
+        """Whether a signature covers this file of the catalogue's folder: by its name, or by that of a link to it."""
+        place = os.path.relpath(real, self.catalogue)
+        if place != SIGNATURE and not any(part.startswith(".") for part in place.split(os.sep)):
+            return True
+        files = (os.path.join(self.catalogue, name) for name in covered_files(Path(self.catalogue)))
+        return any(_real(file) == real for file in files)
+
     def _refuses_writing(self, real: str) -> tuple[str, str] | None:
         if any(os.path.dirname(own) == real for own in self.own):
             return "it is one of Keyturn's own files, or next to one", "Name another place."
         if why := self._refuses_own(real, "directory"):
             return why
-        if _below(real, self.code) or CODE_PARTS & set(real.split("/")):
+        if _below(real, self.code) or any(map(CODE_PARTS.fullmatch, real.split("/"))) or real == _working_directory():
             return "programs are loaded from there, so nothing is written to it", "Choose a directory for data alone."
         if _below(real, (self.catalogue,)):
             return "it is in the catalogue's directory", "Keep it where the catalogue's authors can't write."
@@ -308,18 +328,29 @@ def _own_files(around: Surroundings) -> Iterator[str]:
     for name, value in around.env.items():
         if not around.policy.allows_variable(name):
             yield from (part for part in value.split(os.pathsep) if part.startswith(("/", "~")))
+            yield from WITHIN.findall(value)
+            yield from [value] if os.path.isfile(value) else []
     if (ledger := around.env.get("KEYTURN_LEDGER")) and "://" not in ledger:
         yield from (ledger, f"{ledger}.spool")
 
 
 def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
     yield _real(str(Path(__file__).parents[2]))
+    yield from [_real(env[CREDENTIALS])] if env.get(CREDENTIALS) else []
     reads = (partial(trail_directory, env), partial(sources_directory, env))
     for place in (state_directory, cache_directory, *reads):
         try:
             yield _real(str(place()))
         except Invalid:
             continue
+
+
+def _working_directory() -> str:
+    """The directory from which `python -m` loads modules; empty if it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _code(env: Mapping[str, str]) -> Iterator[str]:

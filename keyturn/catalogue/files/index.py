@@ -99,9 +99,10 @@ def _values(names: Sequence[str], env: Mapping[str, str]) -> str:
 
 @cache
 def code_stamp() -> str:
-    """Identifies the version of the code that checks, by size and modification time."""
+    """Identifies the version of the code that checks and of the shipped recipes, by size and modification time."""
     house = Path(__file__).parents[2]
-    files = sorted(file for package in DECIDING for file in (house / package).rglob("*.py"))
+    code = (file for package in DECIDING for file in (house / package).rglob("*.py"))
+    files = sorted((*code, *(house / "recipes").glob("*.yaml")))
     stamps = [(str(file.relative_to(house)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return json.dumps([sys.version, pydantic.VERSION, stamps])
 

@@ -51,6 +51,20 @@ def load_catalogue(
         return _anew(gathered, index, around, unsure, despite_policy, lenient)
 
 
+def _parsed(gathered: source.Gathered) -> source.ParsedFiles:
+    """The entries of the files, with recipes filled in; their code is imported only if an entry names one."""
+    read = source.parse_files(gathered)
+    rotations = (
+        entry.data.get("rotation") for entry in read.entries["secrets"].values() if isinstance(entry.data, dict)
+    )
+    inner = (*rotations, *(entry.data for entry in read.entries["targets"].values()))
+    if not read.recipes and not any(isinstance(data, dict) and "recipe" in data for data in inner):
+        return read
+    from keyturn.catalogue.recipes import expand_recipes
+
+    return expand_recipes(read)
+
+
 def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings, list[Problem]]:
     try:
         return Surroundings(load_policy(env, directory), env, directory), []
@@ -78,7 +92,7 @@ def _anew(
     despite_policy: bool,
     lenient: bool,
 ) -> Catalogue:
-    read = source.parse_files(gathered)
+    read = _parsed(gathered)
     made, problems, breaches = _examine(read, around)
     left_out: list[Problem] = []
     if problems and lenient and any(read.entries.values()):
@@ -88,7 +102,7 @@ def _anew(
     if problems or (breaches and not despite_policy):
         everything = sorted({*problems, *breaches})
         raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
-    if not left_out:
+    if not left_out and read.indexable:
         plain = {
             section: {name: entry.data for name, entry in named.items()} for section, named in read.entries.items()
         }
@@ -155,7 +169,7 @@ def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = Tru
         around, unsure = _surroundings(directory, env)
         gathered = source.gather(directory)
         unsure += signature.find_breaches(directory, gathered.digests, around.policy) if signed else []
-        _, problems, breaches = _examine(source.parse_files(gathered), around)
+        _, problems, breaches = _examine(_parsed(gathered), around)
         return sorted({*problems, *breaches, *unsure})
 
 
@@ -181,7 +195,7 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
     with _uncollected():
         around, unsure = _surroundings(directory, env)
         gathered = source.gather(directory)
-        read = source.parse_files(gathered)
+        read = _parsed(gathered)
         unchecked: list[Problem] = []
         _, problems, breaches = _examine(read, replace(around, env={}), unchecked)
     if around.policy.signed_by:

@@ -64,4 +64,4 @@ class CatalogueInvalid(Invalid):
 def dotted(path: KeyPath) -> str:
     """A path for messages: ``secrets.app/db.rotation.users[1]``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    return text.lstrip(".")

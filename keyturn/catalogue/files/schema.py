@@ -33,6 +33,12 @@ from keyturn.settings.meanings import meanings
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry, KeySettings)
 
 
+NAMED: Final = {
+    "type": "string",
+    "description": "The recipe that sets the other keys; `keyturn recipe list` shows all.",
+}
+
+
 class CatalogueFile(Model):
     """One file of a Keyturn catalogue. All *.yaml files of the directory are merged."""
 
@@ -108,6 +114,8 @@ def schema() -> dict[str, Any]:
     for name in (model.__name__ for section in SECTIONS for model in models(section)):
         properties = made["$defs"][name]["properties"]
         made["$defs"][name]["properties"] = {key: _or_reference(value) for key, value in properties.items()}
+    _allow_recipes(made["$defs"]["SecretDeclaration"]["properties"], "rotation")
+    _allow_recipes(made["properties"], "targets")
     for name, section in made["properties"].items():
         if name == ID:
             continue
@@ -121,3 +129,15 @@ def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {key: value[key] for key in ("description", "default") if key in value}
     rest = {key: part for key, part in value.items() if key not in about}
     return {**about, "anyOf": [*rest.pop("anyOf", [rest]), {"type": "string", "pattern": REFERENCE.pattern}]}
+
+
+def _allow_recipes(properties: dict[str, Any], key: str) -> None:
+    """Allow ``recipe: NAME`` where a strategy or a kind of target is selected; the recipe sets the other keys."""
+    shape = properties[key]
+    by_recipe = {"type": "object", "required": ["recipe"], "properties": {"recipe": NAMED}}
+    if key == "targets":
+        inner = shape["anyOf"][0]["additionalProperties"]
+        shape["anyOf"][0]["additionalProperties"] = {"anyOf": [inner, by_recipe]}
+    else:
+        about = {"description": shape.pop("description")} if "description" in shape else {}
+        properties[key] = {**about, "anyOf": [shape, by_recipe]}

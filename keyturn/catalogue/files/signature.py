@@ -61,15 +61,19 @@ def with_other_files(directory: Path, digests: Digests) -> Digests:
 
     Hidden files and the signature are left out. An unreadable file and a link to a folder have an empty digest.
     """
-    every = dict(digests)
+    others = (place for place in covered_files(directory) if place not in digests)
+    return {**digests, **{place: _digest_of_file(directory / place) for place in others}}
+
+
+def covered_files(directory: Path) -> Iterator[str]:
+    """Yields the files that a signature covers, relative to the catalogue's folder."""
     for folder, folders, files in os.walk(directory):
         linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in (*files, *linked):
             place = os.path.relpath(os.path.join(folder, name), directory)
-            if place not in (*digests, FILE) and not name.startswith("."):
-                every[place] = _digest_of_file(directory / place)
-    return every
+            if place != FILE and not name.startswith("."):
+                yield place
 
 
 def _digest_of_file(file: Path) -> str:

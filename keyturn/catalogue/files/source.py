@@ -42,6 +42,9 @@ SECTIONS: Final = (
 ID: Final = "id"
 """The one top-level key that is no section: the catalogue's id in the marks of its copies."""
 
+RECIPE_ENDING: Final = ".recipe.yaml"
+"""The ending of files that hold a recipe instead of sections."""
+
 _STANDARD: Final = "tag:yaml.org,2002:"
 _WORDS: Final = {"true": True, "True": True, "false": False, "False": False, "null": None, "~": None, "": None}
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
@@ -118,13 +121,16 @@ class ParsedFiles:
     """The entries of each section by name, and the files' problems.
 
     ``complete`` is False if a file could not be read, so that declarations may be missing. ``id`` is empty if
-    undeclared.
+    undeclared. ``recipes`` are the bytes of the folder's own recipes. ``indexable`` is False if an entry depends on a
+    file of another package.
     """
 
     entries: dict[str, dict[str, CatalogueEntry]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     problems: list[Problem] = field(default_factory=list)
     complete: bool = True
     id: str = ""
+    recipes: dict[FilePath, bytes] = field(default_factory=dict)
+    indexable: bool = True
 
     def add(self, entry: CatalogueEntry) -> None:
         if first := self.entries[entry.section].get(entry.name):
@@ -180,7 +186,10 @@ def parse_files(gathered: Gathered) -> ParsedFiles:
     """The entries of these files. Never raises: problems are in the result."""
     source = ParsedFiles(problems=list(gathered.problems))
     for file, raw in gathered.files.items():
-        _parse_file(file, raw, source)
+        if isinstance(raw, bytes) and file.name.endswith(RECIPE_ENDING):
+            source.recipes[file] = raw
+        else:
+            _parse_file(file, raw, source)
     return source
 
 

@@ -102,6 +102,8 @@ def explain_access(
     Ends with 1 if it would not be allowed.
     """
     from keyturn.grants.policies import PolicyIndex
+    from keyturn.grants.requests import approvals_needed
+    from keyturn.rotation.signers import is_known
 
     if group and not entity:
         raise typer.BadParameter("give --entity too", param_hint="--group")
@@ -110,10 +112,12 @@ def explain_access(
         facts = facts_of(workspace, path, wanted, entity, group or [], at)
         policies = PolicyIndex.of(workspace.catalogue)
         decision, may_ask = policies.decide(facts), policies.decide(facts, lenient=True).allowed
+        identified = bool(entity) or is_known(workspace, workspace.hub.identity())
+    needed = approvals_needed(decision.by.policy, identified) if decision.by else 0
     if as_json:
-        write_json(decision_data(decision))
+        write_json(decision_data(decision, needed))
     else:
-        show_decision(decision, path)
+        show_decision(decision, path, needed)
         if may_ask and not decision.allowed:
             note("it may be asked for: what this login could not look at is looked at before anything is given")
     if not decision.allowed:
@@ -148,7 +152,7 @@ def facts_of(
     return replace(facts, now=parse_moment(at, "--at", facts.now)) if at else facts
 
 
-def show_decision(decision: "AccessDecision", path: str) -> None:
+def show_decision(decision: "AccessDecision", path: str, needed: int) -> None:
     if decision.rulings:
         rows = [
             (ruling.name, ruling.policy.effect.value, "yes" if ruling.applies else "no", "; ".join(ruling.against))
@@ -157,19 +161,20 @@ def show_decision(decision: "AccessDecision", path: str) -> None:
         write_table(("policy", "effect", "applies", "why not"), rows, whole=("policy",))
     if decision.allowed and decision.by:
         by = decision.by
-        needed = by.policy.approvals
         who = f"once {needed} of {', '.join(by.policy.approvers)} approve it" if needed else "without approval"
         note(f"{path} would be given by the policy {by.name}, {who}")
+        if needed > by.policy.approvals:
+            note("one approval more than the policy asks for: this login does not say which person asks")
     for reason in decision.reasons:
         note(f"not given: {reason}")
 
 
-def decision_data(decision: "AccessDecision") -> dict[str, Any]:
+def decision_data(decision: "AccessDecision", needed: int) -> dict[str, Any]:
     by = decision.by if decision.allowed else None
     return {
         "allowed": decision.allowed,
         "policy": by.name if by else "",
-        "approvals": by.policy.approvals if by else 0,
+        "approvals": needed if by else 0,
         "approvers": list(by.policy.approvers) if by else [],
         "reasons": list(decision.reasons),
         "policies": [

@@ -13,7 +13,7 @@ from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.interruption import continues_later
 from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Layout, OutputOption, Patterns, layout_of
 from keyturn.cli.output import note, write_json, write_names, write_table
-from keyturn.core.errors import Invalid, TerminalError, TransientError
+from keyturn.core.errors import Denied, Invalid, TerminalError, TransientError
 from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
@@ -95,8 +95,14 @@ def save_plan(workspace: "Workspace", planned: "Plan", file: Path) -> None:
     from keyturn.catalogue.files.append import write_file
     from keyturn.core.plan import write_plan
 
+    try:
+        key = workspace.fingerprint_keys.current.key
+    except Denied:
+        problem = "this login may not read the key that signs a plan's file"
+        hint = "Look at the plan without --out, or keep it with the login that will apply it"
+        raise Denied("keep the plan in", str(file), problem, hint) from None
     with naming_file(file):
-        write_file(file, write_plan(planned, workspace.fingerprint_keys.current.key), mode=0o600)
+        write_file(file, write_plan(planned, key), mode=0o600)
 
 
 def insist_on_no_trouble(planned: "Plan") -> None:

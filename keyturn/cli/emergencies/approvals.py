@@ -142,7 +142,8 @@ def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
         what = f"{glass.action} {glass.words}{reason}"
         who = glass.actor.partition(" (")[0]
         until = f", which is due until {minute(glass.review_by)} UTC" if glass.review_by else ""
-        note(f"NOT REVIEWED {glass.id}{until}, by {who}: {what}. Another person: {review_command(glass.id)}")
+        next_step = f". Another person: {review_command(glass.id)}" if glass.at else ""
+        note(f"NOT REVIEWED {glass.id}{until}, by {who}: {what}{next_step}")
 
 
 def review_command(name: str) -> str:

@@ -136,7 +136,7 @@ class Prospect:
 
         if self.error or self.outlook is None:
             return [self.error]
-        begun = [f"{self.open.stage} since {minute(self.open.opened_at)}: the next run continues"] if self.open else []
+        begun = [f"{self.open.stage} since {minute(self.open.opened_at)}: {self.open.next_step}"] if self.open else []
         late = [f"LATE: {self.alarm.message}"] if self.alarm else [self.outlook.reason]
         held = [f"held by {self.outlook.held_by}"] if self.outlook.held_by and not self.alarm else []
         blocked = [f"BLOCKED: {self.blocked}"] if self.blocked else []

@@ -101,7 +101,7 @@ class SecretStatus:
         if rotation.stage is Stage.RETIRING:
             return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
-            return f"{rotation.stage} since {when(rotation.opened_at)}"
+            return f"{rotation.stage} since {when(rotation.opened_at)}: {rotation.next_step}"
         if self.moved:
             return f"old credential is not ended: the catalogue names another target than {rotation.target}"
         if not rotation.ends:

@@ -27,6 +27,7 @@ GROUPS: Final = {
     "Catalogue and ledger": (
         "init",
         "catalogue",
+        "recipe",
         "policy",
         "ledger",
         "trail",
@@ -92,6 +93,7 @@ SUMMARIES: Final = {
     "monitor": "Find unusual reads.",
     "report": "Make or verify a compliance report.",
     "catalogue": "Check or sign the catalogue, or print its schema.",
+    "recipe": "List and write kinds of credential without code.",
     "ledger": "Show, verify, prove and export the ledger.",
     "trail": "Verify and prove the record of who read what.",
     "policy": "Check the rights of a login.",

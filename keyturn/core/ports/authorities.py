@@ -13,8 +13,6 @@ from typing import Any, Final, Protocol
 
 from keyturn.core.ports.keys import key_parameters
 
-ROUNDING: Final = timedelta(minutes=1)
-"""Certificates have whole seconds and begin half a minute in the past."""
 GENERATION: Final = re.compile(r"keyturn-([1-9][0-9]{0,8})")
 """Names of keys created by Keyturn; an issuer has its key's name."""
 ANY_KEY: Final = "any"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, Protocol
@@ -164,12 +164,15 @@ class RestApi(Protocol):
         doing: str,
         *,
         as_admin: bool = True,
+        at_test_url: bool = False,
         also: Sequence[AnswerPattern] = (),
+        before_sending: Callable[[], None] | None = None,
     ) -> Answer:
         """Send ``request`` once, filled from ``fields``; ``doing`` appears in errors.
 
-        As admin the API's own headers and ``{{admin.x}}`` are available. Returns an answer that matches one of
-        ``also``. Any other unsuccessful one raises Denied, NotFound, Invalid, Unavailable or Throttled.
+        As admin the API's own headers and ``{{admin.x}}`` are available. ``at_test_url`` sends it to the address where
+        keys are tried. ``before_sending`` is called once everything is filled in, and may raise. Returns an answer that
+        matches one of ``also``. Any other unsuccessful one raises Denied, NotFound, Invalid, Unavailable or Throttled.
         """
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:

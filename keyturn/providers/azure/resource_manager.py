@@ -1,8 +1,4 @@
-"""The two keys of storage accounts in Azure Resource Manager, tested at the account's own service.
-
-Regenerating a key destroys it unconditionally. So it must follow within seconds after a listing shows the expected
-value. The strategy's page documents this window.
-"""
+"""The two keys of storage accounts in Azure Resource Manager, tested at the account's own service."""
 
 import base64
 import hmac
@@ -40,8 +36,6 @@ PERMISSION: Final = (
 )
 NO_SHARED_KEYS: Final = "Let its consumers sign in with Entra ID and drop this secret, or set allowSharedKeyAccess"
 FIREWALL: Final = "Let this machine's address through the storage account's firewall"
-WINDOW: Final = 5.0
-"""Seconds for which a listing is trusted."""
 PAUSES: Final = (1, 2, 3, 5, 8, 13)
 """Seconds between sign-in attempts; a new key takes effect within about 30."""
 TRIED: Final = ("blob", "file")
@@ -73,7 +67,6 @@ class AzureResourceManager:
         ca_file: str | None = None,
         credential: TokenCredential | None = None,
         pauses: Sequence[float] = PAUSES,
-        window: float = WINDOW,
     ) -> None:
         self.name = name
         self._subscription = subscription
@@ -81,7 +74,6 @@ class AzureResourceManager:
             name, endpoint, authority=authority, ca_file=ca_file, credential=credential, permission=PERMISSION
         )
         self._pauses = tuple(pauses)
-        self._window = window
 
     def storage_account(self, group: str, account: str) -> StorageAccount:
         """Raises NotFound, Denied."""
@@ -97,26 +89,10 @@ class AzureResourceManager:
         """Raises NotFound, Denied."""
         return self._keys(self._call("POST", group, account, "listKeys", "list the keys of"), account)
 
-    def regenerate_key(
-        self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
-    ) -> Sensitive | None:
-        """Regenerate the key and return its new value; None if ``still`` refuses the old one, which stays.
-
-        Raises Unavailable if more than the window passes after the listing.
-        """
-        began = time.monotonic(), time.time()
-        listed = {key.name: key.value for key in self.keys(group, account)}
-        if key_name not in listed or not still(listed[key_name]):
-            return None
-
-        def at_once() -> None:
-            # Sleep stops the one clock, and a person may set the other.
-            if max(time.monotonic() - began[0], time.time() - began[1]) > self._window:
-                problem = f"more than {self._window:g} s have passed since its keys were listed"
-                raise Unavailable(doing, self._named(account), problem, "Run it again: nothing has been changed")
-
+    def regenerate_key(self, group: str, account: str, key_name: str, before_sending: Callable[[], None]) -> Sensitive:
+        """Regenerate the key and return its new value. ``before_sending`` may raise, and nothing is changed."""
         doing, wanted = f"regenerate {key_name} of", {"keyName": key_name}
-        answer = self._call("POST", group, account, "regenerateKey", doing, document=wanted, at_once=at_once)
+        answer = self._call("POST", group, account, "regenerateKey", doing, document=wanted, at_once=before_sending)
         made = {key.name: key.value for key in self._keys(answer, account)}
         if key_name not in made:
             raise Unavailable(doing, self._named(account), "the new key can't be found in the answer")

@@ -39,7 +39,7 @@ class HttpApi:
     """A :class:`keyturn.core.ports.rest.RestApi`. Errors name only the target: a path may hold a value.
 
     ``ca_file``, or else the public authorities, verifies certificates. ``admin`` is called for each request that needs
-    it. ``login`` gets the token for its headers. Requests that are not the admin's go to ``test_url``, if there is one.
+    it. ``login`` gets the token for its headers. Requests that try a key go to ``test_url``, if there is one.
     """
 
     def __init__(
@@ -76,19 +76,22 @@ class HttpApi:
         doing: str,
         *,
         as_admin: bool = True,
+        at_test_url: bool = False,
         also: Sequence[AnswerPattern] = (),
+        before_sending: Callable[[], None] | None = None,
     ) -> Answer:
         """Send ``request`` once, and again only where its login's token was refused.
 
         Raises unless the answer is its described success or matches ``also``.
         """
-        answer, _ = self._asked(PageRequest(request, fields), doing, as_admin=as_admin)
+        page = PageRequest(request, fields, self._test_url if at_test_url else self._url)
+        answer, _ = self._asked(page, doing, as_admin=as_admin, before_sending=before_sending)
         if any(pattern.matches(answer) for pattern in also):
             return answer
         return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        page, entries, count = PageRequest(listing.request, fields), list[Answer](), 0
+        page, entries, count = PageRequest(listing.request, fields, self._url), list[Answer](), 0
         for number in range(listing.first_page, listing.first_page + MOST_PAGES):
             answer, url = self._asked(page, doing)
             self._accepted(answer, listing.request, doing)
@@ -101,7 +104,8 @@ class HttpApi:
             if listing.more and listing.next is None:
                 numbered = fields.merged({"page": str(number + 1), "offset": str(count)})
                 is_last = len(members) < (listing.page_size or 1)
-                following = None if is_last else PageRequest(replace(listing.request, path=listing.more), numbered)
+                request = replace(listing.request, path=listing.more)
+                following = None if is_last else replace(page, request=request, fields=numbered)
             else:
                 following = self._following(listing, answer, page, url, doing)
             if following is None:
@@ -114,14 +118,22 @@ class HttpApi:
         for session in self._sessions.values():
             session.close()
 
-    def _asked(self, page: "PageRequest", doing: str, *, as_admin: bool = True) -> tuple[Answer, str]:
+    def _asked(
+        self,
+        page: "PageRequest",
+        doing: str,
+        *,
+        as_admin: bool = True,
+        before_sending: Callable[[], None] | None = None,
+    ) -> tuple[Answer, str]:
         """Send a request, and return the answer and the address."""
-        had_token = as_admin and self._login is not None and self._login.kept is not None
+        login = self._login if as_admin else None
+        had_token = login is not None and login.kept is not None
         filled = self._filled(page, doing, as_admin=as_admin)
-        answer = self._sent(filled, doing)
-        if answer.status == 401 and had_token and self._login is not None:
-            self._login.forget()
-            answer = self._sent(self._filled(page, doing, as_admin=as_admin), doing)
+        answer = self._sent(filled, doing, before_sending)
+        if answer.status == 401 and login is not None and had_token:
+            login.forget()
+            answer = self._sent(self._filled(page, doing, as_admin=as_admin), doing, before_sending)
         return answer, filled.url
 
     def _following(
@@ -130,10 +142,10 @@ class HttpApi:
         if listing.more and listing.next:
             token = answer.text(listing.next)
             request = replace(listing.request, path=listing.more)
-            return PageRequest(request, last.fields.merged({"next": token})) if token else None
+            return replace(last, request=request, fields=last.fields.merged({"next": token})) if token else None
         link = answer.text(listing.next) if listing.next is not None else None
         address = link.reveal() if link else answer.link
-        return replace(last, url=self._same_place(url, address, doing)) if address else None
+        return replace(last, link=self._same_place(url, address, doing)) if address else None
 
     def _same_place(self, base: str, link: str, doing: str) -> str:
         """The URL of a link. Raises Invalid unless it is of the API, since it gets the admin's credential."""
@@ -149,9 +161,8 @@ class HttpApi:
     def _filled(self, page: "PageRequest", doing: str, *, as_admin: bool) -> "FilledRequest":
         login = self._login.token if as_admin and self._login else None
         value = RequestValues(self.name, self._admin if as_admin else None, page.fields, doing, login)
-        base, headers = (self._url, self._headers) if as_admin else (self._test_url, {})
-        filled = self._fill(page.request, base, headers, value, doing)
-        return replace(filled, url=page.url) if page.url else filled
+        filled = self._fill(page.request, page.base, self._headers if as_admin else {}, value, doing)
+        return replace(filled, url=page.link) if page.link else filled
 
     def _admin_values(self, names: Mapping[str, str]) -> "RequestValues":
         return RequestValues(self.name, self._admin, SecretFields(names), SIGN_IN)
@@ -203,7 +214,9 @@ class HttpApi:
                 raise Invalid(doing, self.name, problem, "Write the value into the hub without its line break")
         return headers
 
-    def _sent(self, filled: "FilledRequest", doing: str) -> Answer:
+    def _sent(self, filled: "FilledRequest", doing: str, before_sending: Callable[[], None] | None = None) -> Answer:
+        if before_sending:
+            before_sending()
         try:
             with self._sessions[url_origin(filled.url)].request(
                 filled.method,
@@ -254,11 +267,12 @@ class HttpApi:
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A request before its values are put in; ``url`` is a link that was followed, instead of its own address."""
+    """A request before its values are put in; ``link`` was followed, and replaces its own address."""
 
     request: Request
     fields: SecretFields
-    url: str | None = None
+    base: str
+    link: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import Ahead, Conflict, Locked, NotFound, Superseded
 from keyturn.core.ports.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
-from keyturn.core.rotation_record import Record, Rotation, Stage
+from keyturn.core.rotation_record import UNSAVED, Record, Rotation, Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.copies.lineage_check import REVOKE_ONLY, describe_ahead, remedy
 from keyturn.rotation.copies.push import Pushed, sync_destinations
@@ -154,7 +154,7 @@ def settle_record(workspace: Workspace, path: str, record: Record, current: HubS
             save(workspace, path, record, promoted_then(workspace, path, rotation, current))
         else:
             give_up(workspace, Attempt(path, record, current), why)
-    elif rotation.stage is Stage.MINTING:
+    elif rotation.stage in UNSAVED:
         save(workspace, path, record, rotation.to(Stage.ABANDONED, closed_at=workspace.clock(), note=why))
     else:
         close_recovery(workspace, path, record, rotation, f"not ended: {why}")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.ports.hub import Identity
 from keyturn.core.ports.ledger import Signer
+from keyturn.core.text.plain_text import inert
 from keyturn.rotation.signers import (
     Review,
     canonical,
@@ -33,6 +34,8 @@ from keyturn.rotation.state.journal import record_action, remark_of_process
 BROKEN: Final = "break-glass"
 REVIEWS: Final = "break-glass-reviews"
 """Path of reviews: ``break-glass-reviews/<entity of the login>/<id>``."""
+UNREADABLE: Final = "unreadable entry"
+"""The action of an entry that can't be read; its time is empty."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,18 @@ def break_glass(workspace: Workspace, deed: Deed, reason: str) -> None:
 
 
 def list_broken(workspace: Workspace) -> list[BrokenGlass]:
-    """Every use of break-glass, the oldest first. Raises Invalid for a malformed entry."""
+    """Every use of break-glass, the oldest first. An unreadable entry hides no other, and counts as not reviewed."""
     reviews = load_reviews(workspace)
-    names = sorted(place.rpartition("/")[2] for place in workspace.hub.list_state(BROKEN))
-    return [with_reviews(workspace, read_glass(workspace, name), reviews.get(name, ())) for name in names]
+
+    def read(place: str) -> BrokenGlass:
+        name = place.removeprefix(f"{BROKEN}/")
+        try:
+            return with_reviews(workspace, read_glass(workspace, name), reviews.get(name, ()))
+        except (Invalid, NotFound) as error:
+            reason = f"{error.problem}. Compare the ledger's entries `break glass`, and remove it"
+            return BrokenGlass(inert(name), "", UNREADABLE, inert(place), reason, "an unknown login", "", "")
+
+    return [read(place) for place in sorted(workspace.hub.list_state(BROKEN))]
 
 
 def read_broken(workspace: Workspace, name: str) -> BrokenGlass:

@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from tests.crash.kinds.apis import ApiKey, ApiKeyInTwoRequests, SshKeys
+from tests.crash.kinds.apis import (
+    AlternatingPasswords,
+    ApiKey,
+    ApiKeyInTwoRequests,
+    Exchanged,
+    PasswordInPlace,
+    Slots,
+    SshKeys,
+)
 from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
@@ -29,6 +37,10 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     StorageKey,
     ApiKey,
     ApiKeyInTwoRequests,
+    Slots,
+    Exchanged,
+    PasswordInPlace,
+    AlternatingPasswords,
     SshKeys,
     SigningKeys,
     Generated,

@@ -1,5 +1,7 @@
-"""Keys at a REST API: one that the API makes, and one whose public half it keeps."""
+"""Keys at a REST API: one that the API makes, one whose public half it keeps, and passwords that it is given."""
 
+import base64
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,17 +13,21 @@ from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import fingerprint
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
+from tests.support.account_apis import RabbitApi
+from tests.support.exchange_api import ExchangeApi
 from tests.support.lab import Declared, fresh
 from tests.support.rest_api import RestApi
+from tests.support.slot_api import SlotApi
 
 
 class AtTheApi(Kind):
     """What the API keeps for one account."""
 
     modules: tuple[str, ...] = ("http.api_target",)
+    server: type[RestApi] = RestApi
 
     def prepare(self, site: Site) -> None:
-        self.api = site.server("api", RestApi, lambda server: server.url)
+        self.api = site.server(self.server.__name__, self.server, lambda server: server.url)
         path = admin(site, SecretFields({"token": self.api.admin_token}))
         authorization = {"authorization": "Bearer {{admin.token}}"}
         self.target = {"kind": "http-api", "url": self.api.url, "admin": path, "headers": authorization}
@@ -94,6 +100,82 @@ class ApiKeyInTwoRequests(ApiKey):
         return made
 
 
+class Slots(AtTheApi):
+    """The two keys of an account, of which one serves and nobody knows the other."""
+
+    name = "http-two-slots"
+    changes = frozenset({"key", "slot", "connection_string"})
+    server = SlotApi
+    api: SlotApi
+
+    def make(self, site: Site) -> Declared:
+        account = fresh()
+        key = self.api.create(account)["key1"]
+        rotation = {
+            "strategy": "http-two-slots",
+            "target": "api",
+            "constants": {"account": account},
+            "slots": ["key1", "key2"],
+            "read": {"path": "/accounts/{{account}}/listKeys", "values": {"key1": "/key1", "key2": "/key2"}},
+            "regenerate": {"path": "/accounts/{{account}}/regenerateKey", "body": {"keyName": "{{slot}}"}},
+            "test": {"path": "/whoami", "headers": {"x-api-key": "{{key}}"}},
+            "fields": {"key": "{{key}}", "slot": "{{slot}}", "connection_string": "Name={{account}};Key={{key}}"},
+        }
+        first = {"key": key, "slot": "key1", "connection_string": f"Name={account};Key={key}", "account": account}
+        return declared(site, first, rotation, api=self.target)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return self.api.takes(fields["key"].reveal())
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        account = secret.first["account"]
+        if self.api.slots[account][current["slot"].reveal()] != current["key"].reveal():
+            yield "the slot in CURRENT is the other key's"
+        if current["connection_string"].reveal() != f"Name={account};Key={current['key'].reveal()}":
+            yield "the connection string holds another key"
+
+
+class Exchanged(AtTheApi):
+    """A token that is exchanged for its successor, at a server that revokes the family of one that is sent twice.
+
+    Where the answer to an exchange or to the recovery is lost, no one knows the token in it. It works until it expires.
+    """
+
+    name = "http-exchange"
+    changes = frozenset({"id", "token"})
+    gap = True
+    server = ExchangeApi
+    api: ExchangeApi
+
+    def make(self, site: Site) -> Declared:
+        user = fresh()
+        token = self.api.create(user)
+        rotation = {
+            "strategy": "http-exchange",
+            "target": "api",
+            "accepts_gap": True,
+            "constants": {"user": user},
+            "exchange": {"path": "/tokens/self/rotate", "headers": {"private-token": "{{current.token}}"}},
+            "answer": {"id": "/id", "token": "/token"},
+            "test": {"path": "/tokens/self", "headers": {"private-token": "{{token}}"}},
+            "recover": {"path": "/users/{{user}}/tokens"},
+            "revoke": {"method": "DELETE", "path": "/tokens/self", "headers": {"private-token": "{{token}}"}},
+        }
+        first = {"id": str(self.api.tokens[token].id), "token": token, "user": user}
+        return declared(site, first, rotation, api=self.target)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return self.api.takes(fields["token"].reveal())
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        if len(living := self.api.living(secret.first["user"])) > 2:
+            yield f"{len(living)} tokens work: more than CURRENT and the one whose answer was lost"
+        if any(count > 1 for count in list(self.api.exchanges.values())):
+            yield "a token was sent to be exchanged twice"
+
+
 class SshKeys(AtTheApi):
     """One public key of the user."""
 
@@ -130,3 +212,57 @@ class SshKeys(AtTheApi):
         there = [key["fingerprint"] for key in list(self.api.ssh.values()) if key["user"] == secret.first["user"]]
         if there != [current["fingerprint"].reveal()]:
             yield f"public keys {there}"
+
+
+class PasswordInPlace(Kind):
+    """The password of one user of a message broker."""
+
+    name = "http-password, one account"
+    modules = ("http.api_target",)
+    gap = True
+    accounts = 1
+
+    def prepare(self, site: Site) -> None:
+        self.broker = site.server("broker", RabbitApi, lambda server: server.url)
+        login = base64.b64encode(f"admin:{self.broker.admin_token}".encode()).decode()
+        path = admin(site, SecretFields({"login": login}))
+        headers = {"authorization": "Basic {{admin.login}}"}
+        self.target = {"kind": "http-api", "url": self.broker.url, "admin": path, "headers": headers}
+
+    def make(self, site: Site) -> Declared:
+        user, password = fresh(), secrets.token_urlsafe(24)
+        accounts = [f"{user}_{letter}" for letter in "ab"[: self.accounts]]
+        self.broker.set_password(accounts[0], password)
+        self.broker.tags[accounts[0]] = "management"
+        rotation = {
+            "strategy": "http-password",
+            "target": "broker",
+            "accounts": accounts,
+            "accepts_gap": self.gap,
+            "change": {
+                "path": "/api/users/{{account}}",
+                "body": {"password": "{{candidate.password}}", "tags": "management"},
+            },
+            "test": {"path": "/api/whoami", "basic": "{{account}}:{{candidate.password}}"},
+            "end_sessions": {"path": "/api/connections/username/{{account}}"},
+        }
+        return declared(site, {"username": accounts[0], "password": password}, rotation, broker=self.target)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return self.broker.logs_in(fields["username"].reveal(), fields["password"].reveal())
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        prefix = secret.first["username"].removesuffix("a")
+        if others := {name for name in self.broker.users if name.startswith(prefix)} - {
+            *secret.data["rotation"]["accounts"]
+        }:
+            yield f"users {others}"
+
+
+class AlternatingPasswords(PasswordInPlace):
+    """The passwords of two users, of which one serves."""
+
+    name = "http-password, two accounts"
+    gap = False
+    accounts = 2

@@ -17,6 +17,8 @@ class Kind:
     """Whether it has a copy in the store."""
     gap = False
     """Whether logins are refused for a moment in every rotation."""
+    alone = False
+    """Whether its secrets share an account, so that only one rotates at a time."""
     changes: frozenset[str] = frozenset({"username", "password"})
     """The fields that a rotation may change, beside rotated_at and expires_at."""
     refuses = True

@@ -324,7 +324,7 @@ def test_keys_are_tried_at_the_address_for_that_and_the_admin_is_not(place: Plac
         api = HttpApi("api", url=place.api.url, admin=admin, headers=headers, test_url=f"{other.url}/")
         listed(api)
         request = Request("GET", "/whoami", {"x-api-key": "{{key}}"})
-        api.call(request, SecretFields({"key": made}), "try the key at", as_admin=False)
+        api.call(request, SecretFields({"key": made}), "try the key at", as_admin=False, at_test_url=True)
         api.close()
     assert [told.path for told in place.api.told] == ["/accounts/a/keys"]
     (tried,) = other.told

@@ -1,0 +1,186 @@
+"""Replaces ``recipe: NAME`` in entries of a catalogue by the settings that the recipe holds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from keyturn.catalogue.files.problems import CatalogueInvalid, KeyPath, Problem
+from keyturn.catalogue.files.source import CatalogueEntry, ParsedFiles
+from keyturn.catalogue.recipes.library import Library
+from keyturn.catalogue.recipes.model import Recipe
+from keyturn.core.text import templates
+from keyturn.core.text.suggest import advice
+from keyturn.strategies.registry import STRATEGIES
+
+RECIPE: Final = "recipe"
+PARAMETERS: Final = "parameters"
+
+
+class _Flawed(Exception):
+    def __init__(self, path: KeyPath, message: str, remedy: str) -> None:
+        self.flaw = (path, message, remedy)
+
+
+def expand_recipes(read: ParsedFiles) -> ParsedFiles:
+    """The same entries, with the recipes of secrets and targets filled in; problems name the line in the catalogue.
+
+    An entry whose recipe can't be filled in is left out.
+    """
+    library = Library(read.recipes)
+    problems = [*read.problems, *_own_problems(library)]
+    entries = dict(read.entries)
+    complete, indexable = read.complete, True
+    for section, where in (("secrets", ("rotation",)), ("targets", ())):
+        entries[section] = dict(read.entries[section])
+        for name, entry in read.entries[section].items():
+            inner = _inside(entry.data, where)
+            if not isinstance(inner, dict) or RECIPE not in inner:
+                continue
+            indexable = indexable and (inner[RECIPE] in library.own or library.is_shipped(inner[RECIPE]))
+            try:
+                made = _rotation(inner, library) if section == "secrets" else _target(inner, library)
+            except _Flawed as flawed:
+                path, message, remedy = flawed.flaw
+                problems.append(entry.problem((*where, *path), message, remedy))
+                entries[section].pop(name)
+                complete = complete and section == "secrets"
+            else:
+                entries[section][name] = entry.holding({**entry.data, "rotation": made} if where else made)
+    return replace(read, entries=entries, problems=problems, complete=complete, indexable=indexable)
+
+
+def _own_problems(library: Library) -> Iterable[Problem]:
+    for name, (file, _) in library.own.items():
+        if library.is_shipped(name):
+            message = "a recipe of this name is shipped"
+            yield Problem(str(file), 0, "", message, "Rename the file, and the name in the catalogue.")
+            continue
+        try:
+            check_recipe(name, library[name], file)
+        except CatalogueInvalid as invalid:
+            yield from invalid.problems
+
+
+def _inside(data: Any, where: KeyPath) -> Any:
+    for part in where:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def _recipe(data: Mapping[str, Any], library: Library) -> Recipe:
+    name = data[RECIPE]
+    if not isinstance(name, str) or name not in library:
+        remedy = advice(str(name), library, "`keyturn recipe list` shows them all.")
+        raise _Flawed((RECIPE,), "no recipe has this name", remedy)
+    try:
+        return library[name]
+    except CatalogueInvalid as invalid:
+        raise _Flawed((RECIPE,), "the recipe has problems", str(invalid.problems[0])) from None
+
+
+def _rotation(data: dict[str, Any], library: Library) -> dict[str, Any]:
+    recipe = _recipe(data, library)
+    if "strategy" in data:
+        raise _Flawed(("strategy",), "the recipe selects the strategy", "Remove this line, or recipe.")
+    if fixed := sorted(data.keys() & recipe.rotation.keys() - {"constants"}):
+        remedy = f"Remove it, or copy the recipe under another name: keyturn recipe show {data[RECIPE]} --yaml"
+        raise _Flawed((fixed[0],), f"the recipe {data[RECIPE]} sets this", remedy)
+    values = _values(data, recipe, recipe.named(recipe.rotation))
+    rest = {key: value for key, value in data.items() if key != PARAMETERS}
+    return rotation_settings(recipe, values) | recipe.defaults | rest
+
+
+def rotation_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The strategy's settings with these parameters, without the defaults."""
+    takes_constants = "constants" in STRATEGIES[recipe.strategy].model_fields
+    numbers = {name for name, value in recipe.examples.items() if isinstance(value, int)}
+    texts = {
+        name: str(value)
+        for name, value in values.items()
+        if isinstance(value, str | int) and takes_constants and name not in numbers
+    }
+    filled = _filled(recipe.rotation, {name: value for name, value in values.items() if name not in texts})
+    constants = {"constants": {**filled.get("constants", {}), **texts}} if texts else {}
+    return {"strategy": recipe.strategy, **filled, **constants}
+
+
+def _target(data: dict[str, Any], library: Library) -> dict[str, Any]:
+    recipe = _recipe(data, library)
+    if recipe.target is None:
+        raise _Flawed((RECIPE,), f"the recipe {data[RECIPE]} needs no target", "Remove the target.")
+    values = _values(data, recipe, recipe.named(recipe.target))
+    rest = {key: value for key, value in data.items() if key not in (RECIPE, PARAMETERS)}
+    return target_settings(recipe, values) | rest
+
+
+def target_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The target's settings with these parameters, without the path of its admin login."""
+    filled: dict[str, Any] = _filled(recipe.target or {}, values)
+    return filled
+
+
+def _values(data: Mapping[str, Any], recipe: Recipe, needed: Iterable[str]) -> dict[str, Any]:
+    parameters = data.get(PARAMETERS) or {}
+    if not isinstance(parameters, dict):
+        raise _Flawed((PARAMETERS,), "must be a mapping", "Write indented `name: value` lines below it.")
+    if unknown := sorted(parameters.keys() - recipe.parameters.keys()):
+        remedy = advice(unknown[0], recipe.parameters, "Remove it.")
+        raise _Flawed((PARAMETERS, unknown[0]), f"the recipe {data[RECIPE]} has no such parameter", remedy)
+    values = {}
+    for name in sorted(needed):
+        parameter = recipe.parameters[name]
+        value = parameters.get(name, parameter.default)
+        if value is None:
+            message = f"the recipe {data[RECIPE]} needs the parameter {name}"
+            raise _Flawed((PARAMETERS,), message, f"Add {name}: {parameter.about} Example: {parameter.example}")
+        if flaw := parameter.flaw(value):
+            raise _Flawed((PARAMETERS, name), flaw, f"Example: {parameter.example}")
+        values[name] = value
+    return values
+
+
+def _filled(data: Any, values: Mapping[str, Any]) -> Any:
+    """``data`` with each known name replaced; a text that is nothing but a name becomes the value itself."""
+    if isinstance(data, dict):
+        return {key: _filled(inner, values) for key, inner in data.items()}
+    if isinstance(data, list):
+        return [_filled(inner, values) for inner in data]
+    if not isinstance(data, str):
+        return data
+    named = templates.names(data)
+    if len(named) == 1 and named[0] in values and templates.fill(data, lambda _: "").strip() == "":
+        return values[named[0]]
+    return templates.fill(data, lambda name: str(values[name]) if name in values else f"{{{{{name}}}}}")
+
+
+# --- a recipe alone ----------------------------------------------------------------------------------------
+
+
+def check_recipe(name: str, recipe: Recipe, file: Path) -> None:
+    """Check a recipe as a catalogue with its examples would. Raises CatalogueInvalid."""
+    from keyturn.catalogue.files.environment import Expanded
+    from keyturn.catalogue.files.explain import check_entry
+    from keyturn.catalogue.files.lazy_entries import NOWHERE
+
+    rotation = rotation_settings(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
+    if STRATEGIES[recipe.strategy].targets:
+        rotation["target"] = "example"
+    secret = {"owner": "owner@example.com", "classification": "restricted", "rotation": rotation}
+    checked = [("secrets", "rotation", secret)]
+    if recipe.target is not None:
+        target = target_settings(recipe, recipe.examples)
+        checked.append(("targets", "target", target | _admin_of(target)))
+    problems = []
+    for section, key, data in checked:
+        entry = CatalogueEntry(section, "example", str(file), 0, lambda *_: NOWHERE, data)
+        for problem in check_entry(Expanded(entry))[1]:
+            path = [str(part) for part in problem.path[2:]]
+            where = ".".join(path if path[:1] == [key] else [key, *path])
+            problems.append(replace(problem, line=0, where=where))
+    if problems:
+        raise CatalogueInvalid(str(file), problems, what="recipe")
+
+
+def _admin_of(target: Mapping[str, Any]) -> dict[str, str]:
+    return {"admin": "targets/example"} if target["kind"] == "http-api" else {}

@@ -1,0 +1,142 @@
+"""What a recipe's file holds."""
+
+import re
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from keyturn.core.text import templates
+from keyturn.core.text.suggest import advice
+from keyturn.settings.fields import Line, Model, refused
+from keyturn.settings.requests import ShortName
+from keyturn.strategies.registry import STRATEGIES
+
+Category = Literal[
+    "ai",
+    "data",
+    "cloud",
+    "code",
+    "ci",
+    "messaging",
+    "observability",
+    "identity",
+    "database",
+    "network",
+    "business",
+]
+Value = Any
+"""A text, a number, a list or a mapping."""
+
+
+class ParameterSettings(Model):
+    """One thing that a catalogue says about its account, such as a project's id."""
+
+    about: Line
+    """What it is and where to find it."""
+    example: Value
+    """A value that could be real; `keyturn recipe show` and the tests use it."""
+    default: Value = None
+    """The value of a catalogue that gives none; without it, the parameter is required."""
+    pattern: Line | None = None
+    """A regular expression that the whole of a text must match."""
+    choices: tuple[Line, ...] = ()
+    """The values that the service knows."""
+
+    @model_validator(mode="after")
+    def _example_is_legal(self) -> Self:
+        for key, value in (("example", self.example), ("default", self.default)):
+            if value is not None and (flaw := self.flaw(value)):
+                raise refused(f"is no legal value: {flaw}", "Correct it, or the pattern.", key)
+        return self
+
+    def flaw(self, value: Value) -> str:
+        """What is wrong with a value for it; empty if nothing is."""
+        if isinstance(value, dict | list) != isinstance(self.example, dict | list):
+            return "it must be a list or a mapping" if isinstance(self.example, dict | list) else "it must be one value"
+        if isinstance(self.example, int) and not isinstance(value, int):
+            return "it must be a number"
+        if self.choices and value not in self.choices:
+            return f"it must be one of {', '.join(self.choices)}"
+        if self.pattern and not (isinstance(value, str) and re.fullmatch(self.pattern, value)):
+            return f"it does not match {self.pattern}"
+        return ""
+
+
+class SourceSettings(Model):
+    """A document that the recipe was written from."""
+
+    document: Line
+    """Its title and publisher, so that a reader finds it."""
+    checked: date
+    """The day on which it was read, or on which an author wrote it down from memory."""
+    seen: Literal["documentation", "source code", "memory"]
+    """The kind of source. `memory` means that no document was read: check it before you rely on it."""
+
+
+class FactSettings(Model):
+    """What a person wants to know before using it."""
+
+    side_by_side: Literal["many"] | Annotated[int, Field(ge=1)]
+    """How many credentials of one account may work at once; 1 means that the old one ends with the new one."""
+    shown_once: bool
+    """Whether the service shows the value only in the answer that creates it."""
+    ends: Line
+    """How long an ended credential may keep working, such as "at once" or "within 60 s"."""
+    admin: Line
+    """The right that the admin credential needs at the service."""
+    limits: tuple[Line, ...] = ()
+    """Documented limits, such as the number of keys or of requests."""
+    notes: tuple[Line, ...] = ()
+    """What else to know."""
+
+
+class Recipe(Model):
+    """One kind of credential: which strategy replaces it, and how the service wants to be asked."""
+
+    title: Line
+    """The service's own name of the credential."""
+    category: Category
+    """The field that the service belongs to."""
+    strategy: Line
+    """The strategy that plays the recipe."""
+    parameters: dict[ShortName, ParameterSettings] = Field(default_factory=dict)
+    """What a catalogue must say, by name; texts refer to one as {{NAME}}."""
+    target: dict[str, Value] | None = None
+    """The target's settings but for admin; none for a strategy without a target."""
+    rotation: dict[str, Value]
+    """The strategy's settings."""
+    defaults: dict[str, Value] = Field(default_factory=dict)
+    """Settings that a catalogue may replace, such as interval and grace."""
+    facts: FactSettings
+    """What to know before using it."""
+    sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
+    """The documents that it was written from."""
+    emulator: dict[str, Value] = Field(default_factory=dict)
+    """How the service's documented answers differ from the usual ones, for tests."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.strategy not in STRATEGIES:
+            raise refused("no strategy has this name", advice(self.strategy, STRATEGIES, ""), "strategy")
+        if self.target is not None and "kind" not in self.target:
+            raise refused("has no kind", "Add kind: such as http-api.", "target")
+        if both := sorted(self.rotation.keys() & self.defaults.keys()):
+            raise refused(f"{both[0]} is also under rotation", "Keep one of the two.", "defaults")
+        used = {*self.named(self.rotation), *self.named(self.target)}
+        if idle := sorted(self.parameters.keys() - used):
+            raise refused(f"no text uses {{{{{idle[0]}}}}}", "Use it, or remove the parameter.", "parameters")
+        return self
+
+    def named(self, data: Value) -> set[str]:
+        """The parameters that the texts in ``data`` refer to."""
+        return {name for text in templates.texts(data) for name in templates.names(text)} & self.parameters.keys()
+
+    @property
+    def examples(self) -> dict[str, Value]:
+        return {name: parameter.example for name, parameter in self.parameters.items()}
+
+    @property
+    def checked(self) -> date:
+        """The day on which the newest document was read."""
+        return max(source.checked for source in self.sources)
