@@ -74,8 +74,12 @@ def prove_copy(
 def check_irrevocable(progress: SecretProgress, subject: CheckSubject, place: str, result: StepResult) -> None:
     """Record a clear place, or one where only something irrevocable remains."""
     words = "; ".join(line.removeprefix(f"{place}: ") for line in progress.remains if line.startswith(f"{place}: "))
-    remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
-    result.check(subject, place, remaining if words else CheckAnswer.CLEAR, words)
+    remaining = CheckAnswer.CLEAR
+    if words:
+        remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
+    if remaining is CheckAnswer.REFUSED:
+        words += "; its old value opens nothing: the target refuses it"
+    result.check(subject, place, remaining, words)
 
 
 def prove_hub(

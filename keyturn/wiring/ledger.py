@@ -99,7 +99,7 @@ def find_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE)
 def insist_on_a_name(env: Mapping[str, str]) -> None:
     """Raise Invalid where neither the hub nor the environment names a ledger."""
     if not is_given(env):
-        hint = "Run `keyturn setup hub --apply` or `keyturn setup hub --apply`, and set KEYTURN_LEDGER on the workers"
+        hint = "Run `keyturn setup hub --apply`, set KEYTURN_LEDGER for each worker, and restart the workers"
         raise Invalid("find", "the ledger", "the hub names none yet, and KEYTURN_LEDGER is not set here", hint)
 
 
@@ -136,7 +136,7 @@ def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
 def _elsewhere(name: LedgerName) -> Invalid:
     """The error where this machine or user can't reach the ledger."""
     problem = f"it is {name.place.words}, and can't be reached from {socket.gethostname()} as this user"
-    hint = "Run this where the ledger is, or set KEYTURN_LEDGER for this process; restart a worker afterwards"
+    hint = "Set KEYTURN_LEDGER for this process as the other workers have it. Restart a worker after that"
     return Invalid("write to", f"the ledger {name.origin}", problem, hint)
 
 
