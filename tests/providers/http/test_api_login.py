@@ -166,6 +166,25 @@ def test_a_kept_token_that_is_refused_is_replaced_once(place: Place) -> None:
     assert len(place.logins) == 3
 
 
+def test_what_must_hold_before_a_request_is_checked_before_each_try_of_it(place: Place) -> None:
+    api = place.by_secret()
+    listed(api)
+    place.api.admin_token = "revoked meanwhile"
+    counts: list[int] = []
+    request = Request("GET", "/accounts/a/keys")
+    api.call(request, SecretFields({}), "read", before_sending=lambda: counts.append(len(place.api.told)))
+    assert counts == [1, 2]
+    place.api.admin_token = "revoked again"
+
+    def late() -> None:
+        if len(place.api.told) > 3:
+            raise Unavailable("read", "api", "too late", "run it again")
+
+    with pytest.raises(Unavailable, match="too late"):
+        api.call(request, SecretFields({}), "read", before_sending=late)
+    assert len(place.api.told) == 4
+
+
 def test_a_new_token_that_is_refused_is_not_tried_again(place: Place) -> None:
     place.api.instead["GET"] = [Said(401)]
     with pytest.raises(Denied, match="answered 401"):
@@ -325,8 +344,11 @@ def test_keys_are_tried_at_the_address_for_that_and_the_admin_is_not(place: Plac
         listed(api)
         request = Request("GET", "/whoami", {"x-api-key": "{{key}}"})
         api.call(request, SecretFields({"key": made}), "try the key at", as_admin=False, at_test_url=True)
+        exchange = Request("GET", "/whoami", {"x-api-key": "{{key}}"}, expect=frozenset({401}))
+        api.call(exchange, SecretFields({"key": made}), "exchange", as_admin=False)
         api.close()
-    assert [told.path for told in place.api.told] == ["/accounts/a/keys"]
+    assert [told.path for told in place.api.told] == ["/accounts/a/keys", "/whoami"]
+    assert "authorization" not in place.api.told[1].headers
     (tried,) = other.told
     assert (tried.path, tried.headers["x-api-key"], "authorization" in tried.headers) == ("/whoami", made, False)
 
