@@ -99,7 +99,8 @@ class KeyTest:
     """The request that tries a key, and what its answers mean.
 
     ``refused`` are the answers that prove a key dead; any other proves nothing. ``tries`` is how often a key is tried,
-    once a second, that the API may not know yet.
+    once a second, that the API may not know yet. ``prepare`` makes the request's values from a version's, for each
+    request anew.
     """
 
     api: RestApi
@@ -107,6 +108,7 @@ class KeyTest:
     refused: Sequence[AnswerPattern] = (UNAUTHORIZED,)
     tries: int = 1
     sleep: Callable[[float], None] = time.sleep
+    prepare: Callable[[SecretFields], SecretFields] = lambda fields: fields
 
     def insist(self, fields: SecretFields) -> None:
         """Try a new key until the API accepts it. Raises CandidateRejected for a refusal, Invalid for other answers."""
@@ -132,7 +134,9 @@ class KeyTest:
     def refusal(self, fields: SecretFields, refusing: Sequence[AnswerPattern] = ()) -> int | None:
         """Return the status of a refusal; None where the API accepts the key. Raises Invalid for any other answer."""
         doing, refusing = "try the key at", refusing or self.refused
-        answer = self.api.call(self.request, fields, doing, as_admin=False, at_test_url=True, also=refusing)
+        answer = self.api.call(
+            self.request, self.prepare(fields), doing, as_admin=False, at_test_url=True, also=refusing
+        )
         if any(pattern.matches(answer) for pattern in refusing):
             return answer.status
         if not answer.is_json and answer.status not in self.request.expect - {200}:
@@ -160,13 +164,14 @@ class RestStrategy(ApiStrategy):
             raise Invalid(doing, self.api.name, problem, hint)
         return key_id
 
-    def remove(self, fields: SecretFields) -> bool:
+    def remove(self, fields: SecretFields, before_sending: Callable[[], None] | None = None) -> bool:
         """Send each request of ``delete``, and return whether any of them found something to do."""
-        done = [self._delete_step(step, fields) for step in self.requests.delete]
+        done = [self._delete_step(step, fields, before_sending) for step in self.requests.delete]
         return any(done)
 
-    def _delete_step(self, step: Deletion, fields: SecretFields) -> bool:
-        answer = self.api.call(step.request, fields, "delete a key at", also=step.gone)
+    def _delete_step(self, step: Deletion, fields: SecretFields, before_sending: Callable[[], None] | None) -> bool:
+        call = self.api.call
+        answer = call(step.request, fields, "delete a key at", also=step.gone, before_sending=before_sending)
         return not any(pattern.matches(answer) for pattern in step.gone)
 
     def still_there(self, *, deleted: bool) -> KeyturnError:
