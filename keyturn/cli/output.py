@@ -104,7 +104,9 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole:
 
 def laid_out(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     filled = list(zip(row, widths, [*[True] * (len(row) - 1), False], strict=True))
-    cells = [[part for line in cell.split("\n") for part in folded(line, *how)] for cell, *how in filled]
+    cells = [
+        [part for line in cell.split("\n") for part in folded(line, width, breaks)] for cell, width, breaks in filled
+    ]
     for parts in zip_longest(*cells, fillvalue=""):
         yield (" " * GAP).join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
 

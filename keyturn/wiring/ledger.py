@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from keyturn.core.errors import Denied, Invalid, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.hub import EnginesPort, Hub
 from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
@@ -161,6 +161,17 @@ def spooled_ledger(env: Mapping[str, str], hub: Hub, lost: Lost) -> Spooled:
     ``lost`` gets entries that fail everywhere. Raises Invalid.
     """
     return Spooled(named_ledger(env, hub, patience=HASTE), spool_file(env), lost, hub)
+
+
+def hubless_ledger(env: Mapping[str, str], lost: Lost) -> Spooled | None:
+    """The spool alone, without a hub; None unless the environment names a hub, a ledger or a spool."""
+    if not any(env.get(name) for name in (VARIABLE, SPOOL, "VAULT_ADDR")):
+        return None
+
+    def find() -> StoredLedger:
+        raise Unavailable("find", "the ledger", "the hub, which names it, can't be asked")
+
+    return Spooled(NamedLedger(find), spool_file(env), lost)
 
 
 def environment_witnesses(env: Mapping[str, str]) -> Witnesses:

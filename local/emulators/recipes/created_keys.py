@@ -189,7 +189,7 @@ class CreatedKeys(Service):
         """Where a page begins, by a token, the number of entries before it, or the page's number."""
         listing = self.rotation["list"]
         if "page" in values:
-            return (int(values["page"]) - listing.get("first_page", 1)) * int(listing.get("page_size", PAGE))
+            return (int(values["page"]) - int(listing.get("first_page", 1))) * int(listing.get("page_size", PAGE))
         return int(values.get("next") or values["offset"])
 
     def _entry(self, key: Key) -> Any:
