@@ -187,6 +187,7 @@ def test_a_name_that_leads_to_where_a_cloud_gives_out_credentials_is_sent_nothin
             assert connection.recv(1) == b""
 
 
+SIGNED_IN = 'kind: http-api, url: "https://ours.example.com", headers: { authorization: "Bearer {{login.token}}" }'
 ENTRIES = {
     "stores": {
         "vault": 'kind: vault, address: "https://HOST", token_file: /etc/app/token',
@@ -201,6 +202,10 @@ ENTRIES = {
         "my": "kind: mysql, host: HOST, database: a, admin: targets/my",
         "cache": "kind: redis, host: ours.example.com, nodes: ['HOST:6379'], admin: targets/cache",
         "api": 'kind: http-api, url: "https://HOST", admin: targets/api',
+        "events": 'kind: http-api, url: "https://ours.example.com", test_url: "https://HOST", admin: targets/events',
+        "oauth": f'{SIGNED_IN}, login: {{ kind: client-credentials, url: "https://HOST" }}, admin: targets/oauth',
+        "jwt": f'{SIGNED_IN}, login: {{ kind: signed-jwt, claims: {{ a: b }}, exchange: {{ url: "https://HOST", '
+        'form: { a: "{{jwt}}" } } }, admin: targets/jwt',
         "graph": 'kind: microsoft-graph, endpoint: "https://HOST"',
         "iam": 'kind: aws-iam, endpoint_url: "https://HOST"',
     },

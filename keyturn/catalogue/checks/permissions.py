@@ -22,6 +22,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
 from keyturn.core.outbound import is_loopback, leaves_in_clear
 from keyturn.settings.directories import cache_directory, sources_directory, state_directory
+from keyturn.settings.fields import Model
 from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
 from keyturn.settings.stores import StoreBase
 from keyturn.settings.trail import trail_directory
@@ -50,6 +51,9 @@ PID_FILE: Final = "pid_file"
 
 REDIRECTS: Final = "allowed_redirect_uris"
 """The key of the pages that receive a login's code, which opens the hub for that person."""
+
+NESTED: Final = ("login", "exchange")
+"""Keys whose mappings may name further hosts."""
 
 PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
@@ -174,6 +178,8 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
         if isinstance(value, str) and "://" in value:
             parts = urlsplit(value)
             yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+        elif key in NESTED and isinstance(value, Model):
+            yield from (((key, *path), host, port) for path, host, port in _places(value))
         elif key == "host":
             yield from (
                 ((key,), "localhost" if host.startswith(("/", "@")) else host, model.port) for host in value.split(",")

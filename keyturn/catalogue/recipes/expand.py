@@ -114,8 +114,9 @@ def _target(data: dict[str, Any], library: Library) -> dict[str, Any]:
     recipe = _recipe(data, library)
     if recipe.target is None:
         raise _Flawed((RECIPE,), f"the recipe {data[RECIPE]} needs no target", "Remove the target.")
-    values = _values(data, recipe, recipe.named(recipe.target))
     rest = {key: value for key, value in data.items() if key not in (RECIPE, PARAMETERS)}
+    replaced = {key: value for key, value in recipe.target.items() if key not in rest}
+    values = _values(data, recipe, recipe.named(replaced))
     return target_settings(recipe, values) | rest
 
 
