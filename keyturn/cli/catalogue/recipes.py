@@ -195,8 +195,10 @@ def recipe_page(name: str, recipe: "Recipe") -> Iterator[str]:
     for parameter, settings in recipe.parameters.items():
         default = f" Default: {settings.default}." if settings.default is not None else ""
         yield f"  {parameter}: {settings.about}{default}"
-    headers = (recipe.target or {}).get("headers", {})
-    fields = {text.removeprefix("admin.") for header in headers.values() for text in templates.names(header)}
+    names = {part for text in templates.texts([recipe.target, recipe.rotation]) for part in templates.names(text)}
+    fields = {part.removeprefix("admin.") for part in names if part.startswith("admin.")}
+    if (recipe.target or {}).get("login", {}).get("kind") == "signed-jwt":
+        fields.add("private_key")
     if fields:
         yield f"\nWrite the admin credential into the hub first: its fields are {', '.join(sorted(fields))}."
     yield f"Right of the admin credential: {facts.admin}"

@@ -186,7 +186,7 @@ def tell_secrets(standing: IncidentStatus) -> None:
     incident = standing.incident
     if standing.secrets:
         rows = [tables.secret_row(incident, secret) for secret in standing.secrets]
-        write_table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
+        write_table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "new version"))
     if more := list(tables.more_rows(standing)):
         write_table(tables.MORE_COLUMNS, more, whole=("what",))
 
