@@ -9,17 +9,18 @@ from pydantic import AfterValidator, Field, model_validator
 from keyturn.core.errors import CandidateRejected, Denied
 from keyturn.core.ports.engines import LEASES, STATIC_ROLES, LeaseShape, StaticShape
 from keyturn.core.ports.rest import Answer, Listing, Request, RestApi
-from keyturn.core.ports.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, RevokeResult
+from keyturn.core.ports.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, LeavesSessions, RevokeResult
+from keyturn.core.rights.capabilities import capability
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
 from keyturn.core.text.connections import Connection
 from keyturn.settings.fields import EngineMount, Line, Model, matching, refused
 from keyturn.settings.requests import ListSettings, RequestSettings, ShortName, check_names
-from keyturn.strategies.accounts import DATABASES
+from keyturn.strategies.accounts import ACCOUNTS, revoked
 from keyturn.strategies.base import StrategySettings, Tools, text_of
 from keyturn.strategies.rest import ABSENT, KeyTest, TrySettings
 
-TARGETS: Final = DATABASES | {"http-api"}
+TARGETS: Final = ACCOUNTS | {"http-api"}
 ACCOUNT: Final = "account"
 
 # Sources: the API documentation of Vault 1.21 and OpenBao 2.7, "Secrets Engines".
@@ -133,13 +134,17 @@ class AccountProbe:
 
     def revoke(self, account: str, sequence: int, refuse: Callable[[], None]) -> RevokeResult:
         try:
-            return RevokeResult(self.target.revoke(account, sequence=sequence))
+            return revoked(self.target, account, sequence)
         except Denied:
             # Accounts of the engine's admin are mostly not ours to alter, and ending sessions takes fewer rights.
-            return RevokeResult(self.target.end_sessions(account, refuse))
+            return self._ended(account, refuse)
 
     def end_sessions(self, account: str) -> RevokeResult:
-        return RevokeResult(self.target.end_sessions(account, lambda: None))
+        return self._ended(account, lambda: None)
+
+    def _ended(self, account: str, refuse: Callable[[], None]) -> RevokeResult:
+        leaves, count = capability(self.target, LeavesSessions), self.target.end_sessions(account, refuse)
+        return RevokeResult(count, outlives=(leaves.left_open(account),) if leaves else ())
 
 
 class Untried:

@@ -1,7 +1,7 @@
 """Engines of the hub that make accounts elsewhere than in databases: one suite over their shapes.
 
-OpenBao has no engine for LDAP, AD, AWS, Azure and Google Cloud, so a server plays them with their documented answers;
-the leases' tokens are the real hub's. Kubernetes is played too. RabbitMQ and its engine are real.
+OpenBao has no engine for LDAP, AD, AWS, Azure and Google Cloud, so a server plays them with their documented answers,
+and that of Kubernetes, which needs a cluster; the leases' tokens are the real hub's.
 """
 
 from collections.abc import Iterator
@@ -27,9 +27,10 @@ from local.prepare import LEASE
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.hub_engines import LEASING, STATIC, HubWithEngines
 from tests.support.lab import Lab
+from tests.support.sampling import deep
 from tests.support.world import TOKEN_VARIABLE
 
-pytestmark = pytest.mark.sampled(14, of="file")
+DEEP = pytest.mark.skipif(not deep(), reason="their shapes differ from others in data alone: make test-deep")
 
 PATH = "apps/contract"
 NAMED = {
@@ -119,6 +120,7 @@ class LeaseCases(StrategyContract):
         assert f"{engine}/{LEASING[engine].credential}" in {rule.path for rule in asking.rules}
 
 
+@DEEP
 class TestLdapLeases(LeaseCases):
     changes = frozenset({"username", "password", "lease_id", "token_accessor", "expires_at"})
 
@@ -135,6 +137,7 @@ class TestAws(LeaseCases):
         return "aws"
 
 
+@DEEP
 class TestAzure(LeaseCases):
     changes = frozenset({"client_id", "client_secret", "lease_id", "token_accessor", "expires_at"})
 
@@ -143,6 +146,7 @@ class TestAzure(LeaseCases):
         return "azure"
 
 
+@DEEP
 class TestGoogleCloud(LeaseCases):
     changes = frozenset({"private_key_data", "lease_id", "token_accessor", "expires_at"})
 
@@ -151,6 +155,7 @@ class TestGoogleCloud(LeaseCases):
         return "gcp"
 
 
+@DEEP
 class TestKubernetes(LeaseCases):
     changes = frozenset({"service_account_name", "token", "lease_id", "token_accessor", "expires_at"})
 
@@ -179,6 +184,7 @@ class StaticCases(StrategyContract):
         )
 
 
+@DEEP
 class TestLdapStaticRole(StaticCases):
     @pytest.fixture
     def engine(self) -> str:

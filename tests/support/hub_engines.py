@@ -205,7 +205,7 @@ class HubWithEngines:
 
     def _lease(self, place: str, lease: str) -> tuple[int, bytes]:
         if place.startswith(f"sys/leases/lookup/{self.mount}/"):
-            prefix = place.removeprefix("sys/leases/lookup/")
+            prefix = place.removeprefix("sys/leases/lookup/").rstrip("/") + "/"
             keys = [name.removeprefix(prefix) for name in self.made if name.startswith(prefix)]
             return said({"data": {"keys": keys}}) if keys else said({"errors": []}, 404)
         made = self.made.get(lease)
