@@ -16,8 +16,8 @@ from keyturn.core.text import templates
 from keyturn.core.text.connections import Connection
 from keyturn.settings.fields import EngineMount, Line, Model, matching, refused
 from keyturn.settings.requests import ListSettings, RequestSettings, ShortName, check_names
-from keyturn.strategies.accounts import ACCOUNTS, revoked
 from keyturn.strategies.base import StrategySettings, Tools, text_of
+from keyturn.strategies.database_users import ACCOUNTS, revoked
 from keyturn.strategies.rest import ABSENT, KeyTest, TrySettings
 
 TARGETS: Final = ACCOUNTS | {"http-api"}

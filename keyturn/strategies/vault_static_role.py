@@ -13,8 +13,8 @@ from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.rights.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.settings.fields import EngineRole, refused
-from keyturn.strategies.accounts import is_true, username
 from keyturn.strategies.base import StrategyBase, Tools
+from keyturn.strategies.database_users import is_true, username
 from keyturn.strategies.hub_engines import (
     STATIC_SHAPES,
     EngineSettings,

@@ -11,7 +11,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.providers.ldap.client import Session, parts, tlv
 from keyturn.providers.ldap.target import escaped, hashed, matches
-from keyturn.strategies.accounts import AlternatingUsers, SingleUser
+from keyturn.strategies.database_users import AlternatingUsers, SingleUser
 from local.support.ports import free_port
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.test_accounts import other_password
