@@ -22,6 +22,7 @@ from keyturn.settings.fields import (
     PositiveDuration,
     WebUrl,
     keep_plain_http_at_home,
+    matching,
     refused,
 )
 from keyturn.settings.requests import Headers
@@ -147,6 +148,45 @@ class RedisSettings(TargetBase):
     @property
     def system(self) -> System:
         return (self.kind, self.host.casefold(), str(self.port))
+
+
+def _names_account(dn: str) -> str:
+    if templates.names(dn) != ["account"]:
+        raise refused("does not hold {{account}} once, and nothing else", "Write cn={{account}},ou=apps,dc=example.")
+    return dn
+
+
+class LdapSettings(TargetBase):
+    """A directory whose accounts' passwords are rotated: OpenLDAP, 389 Directory Server, Active Directory."""
+
+    kind: Literal["ldap"]
+    """The kind of target."""
+    directory: Literal["openldap", "active-directory"] = "openldap"
+    """How passwords are kept: in userPassword, with several at once, or in Active Directory's unicodePwd."""
+    host: Line
+    """The server's host name or address; in Active Directory, a domain controller that can be written to."""
+    port: Port | None = None
+    """The server's port; by default 636, or 389 without ldaps."""
+    tls: Literal["ldaps", "starttls", "disable"] = "ldaps"
+    """The TLS mode. Active Directory changes no password without TLS."""
+    ca_file: Line | None = None
+    """A PEM file with the CA of the server's certificate; by default, public CAs."""
+    account_dn: Annotated[Line, AfterValidator(_names_account)]
+    """The distinguished name of an account, with {{account}}, such as uid={{account}},ou=apps,dc=example,dc=com."""
+    mark: Annotated[str, matching(r"[A-Za-z][A-Za-z0-9-]*", "is no attribute", "Name one.")] = "description"
+    """The attribute of an account that takes the number of the last rotation, among other values."""
+    admin: HubPath
+    """The path in the hub's state mount with Keyturn's own login: username, a distinguished name, and password."""
+
+    @model_validator(mode="after")
+    def _tls_where_needed(self) -> Self:
+        if self.directory == "active-directory" and self.tls == "disable":
+            raise refused("Active Directory changes no password without TLS", "Use ldaps or starttls.", "tls")
+        return self
+
+    @property
+    def system(self) -> System:
+        return (self.kind, self.host.casefold(), str(self.port or ""), self.account_dn.casefold())
 
 
 class AwsIamSettings(TargetBase):
@@ -317,6 +357,7 @@ TargetSettings = Annotated[
     PostgresqlSettings
     | MysqlSettings
     | RedisSettings
+    | LdapSettings
     | AwsIamSettings
     | MicrosoftGraphSettings
     | AzureResourceManagerSettings

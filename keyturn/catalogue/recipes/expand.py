@@ -170,7 +170,7 @@ def check_recipe(name: str, recipe: Recipe, file: Path) -> None:
     from keyturn.catalogue.files.lazy_entries import NOWHERE
 
     rotation = rotation_settings(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
-    if STRATEGIES[recipe.strategy].targets:
+    if recipe.takes_target:
         rotation["target"] = "example"
     secret = {"owner": "owner@example.com", "classification": "restricted", "rotation": rotation}
     checked = [("secrets", "rotation", secret)]

@@ -168,6 +168,11 @@ class Recipe(Model):
         return {name for text in templates.texts(data) for name in templates.names(text)} & self.parameters.keys()
 
     @property
+    def takes_target(self) -> bool:
+        """Whether a catalogue names a target."""
+        return self.target is not None or STRATEGIES[self.strategy].needs_target()
+
+    @property
     def examples(self) -> dict[str, Value]:
         return {name: parameter.example for name, parameter in self.parameters.items()}
 

@@ -165,7 +165,6 @@ def summary_of(recipe: "Recipe") -> dict[str, Any]:
 
 def example_of(name: str, recipe: "Recipe") -> dict[str, Any]:
     """The entries of a catalogue that uses the recipe, with its examples."""
-    from keyturn.strategies.registry import STRATEGIES
 
     def parameters(used: set[str]) -> dict[str, Any]:
         values = {key: recipe.parameters[key].example for key in recipe.parameters if key in used}
@@ -174,7 +173,7 @@ def example_of(name: str, recipe: "Recipe") -> dict[str, Any]:
     service = name.partition("-")[0]
     rotation: dict[str, Any] = {"recipe": name}
     targets = {}
-    if STRATEGIES[recipe.strategy].targets:
+    if recipe.takes_target:
         rotation["target"] = service
         admin = {"admin": f"targets/{service}"} if (recipe.target or {}).get("kind") == "http-api" else {}
         targets = {"targets": {service: {"recipe": name, **admin, **parameters(recipe.named(recipe.target))}}}
