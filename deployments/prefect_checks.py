@@ -80,7 +80,7 @@ async def _checks(
         yield CheckResult(AREA, f"pool {workspace.own}", Grade.FAILED, words, remedy)
         return
     deployments: list[dict[str, Any]] = declared_file(unneeded)["deployments"]
-    async for result in _queues(client, workspace, deployments):
+    async for result in _queues(client, workspace, deployments, remedy):
         yield result
     async for result in _deployments(client, workspace, deployments, remedy):
         yield result
@@ -118,17 +118,21 @@ async def check_services(client: PrefectClient, workspace: WorkspaceNames, now: 
 
 
 async def _queues(
-    client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]]
+    client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]], remedy: str
 ) -> AsyncIterator[CheckResult]:
     there = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=workspace.own)}
     for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared):
         queue = there.get(name)
-        if queue and queue.is_paused:
+        start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
+        if queue is None:
+            yield CheckResult(AREA, queue_check(name), Grade.FAILED, "it is not registered", remedy)
+        elif queue.is_paused:
             yield CheckResult(AREA, queue_check(name), Grade.FAILED, "it is paused", "Resume it in the Prefect UI")
-        elif queue and queue.status == WorkQueueStatus.READY:
+        elif queue.status == WorkQueueStatus.READY:
             yield CheckResult(AREA, queue_check(name), Grade.WELL, "a worker serves it")
+        elif queue.last_polled is None:
+            yield CheckResult(AREA, queue_check(name), Grade.WAITING, "waiting for a worker: none was started", start)
         else:
-            start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
             yield CheckResult(AREA, queue_check(name), Grade.FAILED, "no worker asks it for work", start)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.evidence.gather import Question
-from keyturn.evidence.making import make_report, write_entry_proof
+from keyturn.evidence.make_report import make_report, write_entry_proof
 from keyturn.evidence.periods import last_month, parse_period
 from tasks.step import task, tell
 from tasks.workspace import current_workspace

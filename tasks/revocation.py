@@ -31,7 +31,7 @@ from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.ledger import spooled_ledger
-from tasks.conduct import conduct, insist_on_all
+from tasks.runner import conduct, insist_on_all
 from tasks.step import ToldTask, look, task, tell
 from tasks.workspace import current_workspace, names, opened, own_settings
 

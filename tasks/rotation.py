@@ -30,8 +30,8 @@ from keyturn.rotation.state.context import side_by_side
 from keyturn.rotation.state.quiet_period import list_secrets, listed_records
 from keyturn.rotation.state.record_store import load_record
 from keyturn.rotation.strategy_verbs import Work
-from tasks import story
-from tasks.conduct import conduct, insist_on_all
+from tasks import step_names
+from tasks.runner import conduct, insist_on_all
 from tasks.step import ToldTask, look, task, tell
 from tasks.workspace import current_workspace
 
@@ -44,7 +44,7 @@ T = TypeVar("T")
 def carry_out(verb: Verb[P, T], path: str, *arguments: P.args, **options: P.kwargs) -> T:
     work = Work(current_workspace(), path)
     result = verb.body(work, *arguments, **options)
-    tell(story.told_of_step(verb, work, arguments, result))
+    tell(step_names.told_of_step(verb, work, arguments, result))
     return result
 
 
@@ -69,7 +69,7 @@ def guard(path: str, decision: Decision) -> None:
     carry_out(verbs.GUARD, path, decision)
 
 
-@task("lay ground", called=story.called(verbs.LAY_GROUND))
+@task("lay ground", called=step_names.called(verbs.LAY_GROUND))
 def lay_ground(path: str, version: int, end_previous: bool) -> None:
     """Select the version whose fields the next candidate extends, if CURRENT is missing."""
     carry_out(verbs.LAY_GROUND, path, version, end_previous)
@@ -90,13 +90,13 @@ def stage(path: str, decision: Decision) -> str:
     return carry_out(verbs.STAGE, path, decision)
 
 
-@task("install", called=story.called(verbs.INSTALL))
+@task("install", called=step_names.called(verbs.INSTALL))
 def install(path: str, token: str) -> None:
     """Make the target accept the candidate."""
     carry_out(verbs.INSTALL, path, token)
 
 
-@task("verify", called=story.called(verbs.VERIFY))
+@task("verify", called=step_names.called(verbs.VERIFY))
 def verify(path: str, token: str) -> None:
     """Log in at the target with the candidate, over a new connection."""
     carry_out(verbs.VERIFY, path, token)
@@ -117,25 +117,25 @@ def find_places(path: str) -> tuple[list[tuple[str, str]], list[Pushed]]:
     return carry_out(verbs.FIND_PLACES, path)
 
 
-@task("push", called=story.called(verbs.PUSH))
+@task("push", called=step_names.called(verbs.PUSH))
 def push(path: str, store: str, name: str) -> Pushed:
     """Bring one destination in sync with CURRENT."""
     return carry_out(verbs.PUSH, path, store, name)
 
 
-@task("restart", called=story.called(verbs.RESTART))
+@task("restart", called=step_names.called(verbs.RESTART))
 def restart(path: str, store: str) -> None:
     """Restart the workloads that use the copies in this store."""
     carry_out(verbs.RESTART, path, store)
 
 
-@task("notify", called=story.called(verbs.NOTIFY))
+@task("notify", called=step_names.called(verbs.NOTIFY))
 def notify(path: str, token: str, consumer: str) -> Acknowledgement:
     """Notify one consumer until it acknowledges or has no tries left."""
     return carry_out(verbs.NOTIFY, path, token, consumer)
 
 
-@task("health", called=story.called(verbs.HEALTH))
+@task("health", called=step_names.called(verbs.HEALTH))
 def health(path: str, consumers: Collection[str]) -> str:
     """The problem of the canary consumers; empty if they are healthy."""
     return carry_out(verbs.HEALTH, path, consumers)

@@ -10,12 +10,12 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from keyturn.core.errors import KeyturnError, Locked, TransientError, unexpected
+from keyturn.project.runs.result import count_step
 
 RETRIES: Final = 4
 BACKOFF: Final = 1.0
@@ -77,7 +77,7 @@ def task(
     def decorate(body: Callable[P, T]) -> ToldTask[P, T]:
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
-            shown, sentences = TaskRunContext.get() is not None, list[str]()
+            shown, sentences = count_step(), list[str]()
             token = _sentences.set(sentences)
             try:
                 work = functools.partial(guarded, name, body, *args, **kwargs)

@@ -69,7 +69,7 @@ ALONE = (
     "keyturn.revocation.report.render",
     "keyturn.revocation.run",
     "keyturn.rotation.run",
-    "keyturn.strategies.accounts",
+    "keyturn.strategies.database_users",
 )
 """What works without any extra."""
 

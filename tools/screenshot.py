@@ -39,9 +39,6 @@ TIMEOUT: Final = 120
 """Seconds for one command."""
 ROTATE: Final = ("rotate", DATABASE_SECRET, "--now")
 RECORDED: Final = IMAGES / "rotation.svg"
-LAST: Final = "conclude"
-"""The last step of a rotation. On a busy machine Prefect learns of it too late, and the command does not print it."""
-TRIES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,11 @@ CHOSEN: Final = """[...document.querySelectorAll("button")].some((each) => {
 RUN: Final = Picture(
     "rotate-secret", 1400, 1300, "document.querySelector('canvas') && /is in force/.test(document.body.innerText)"
 )
-ARTIFACT: Final = Picture("secret-page", 1400, 1330, "document.querySelector('svg[aria-roledescription]')")
+ARTIFACT: Final = Picture("secret-page", 1400, 1385, "document.querySelector('svg[aria-roledescription]')")
 FORM: Final = Picture("emergency-revoke", 1400, 1000, "/Select/.test(document.body.innerText)")
-FILE: Final = Picture("dashboard", 1400, 1180, "document.querySelectorAll('tbody tr').length > 1")
+FILE: Final = Picture("dashboard", 1400, 1240, "document.querySelectorAll('tbody tr').length > 1")
 SIGN_IN: Final = Picture("dashboard-sign-in", 900, 370, "document.getElementById('token')")
-SERVED: Final = Picture("dashboard-served", 1400, 1180, "document.querySelector('.signed-in')", dark=True)
+SERVED: Final = Picture("dashboard-served", 1400, 1240, "document.querySelector('.signed-in')", dark=True)
 REPORT: Final = Picture("compliance-report", 1200, 1500)
 INCIDENT: Final = Picture("incident-report", 1200, 900)
 
@@ -236,24 +233,19 @@ def of_files(stack: Stack) -> None:
 
 def in_terminal(_: Stack) -> None:
     """A rotation as its command prints it, with every step."""
+    # The next rotation needs the account that the previous one left.
+    keyturn("retire", DATABASE_SECRET, "--early")
     command = f"keyturn {' '.join(ROTATE)}"
-    for _try in range(TRIES):
-        # The next rotation needs the account that the previous one left.
-        keyturn("retire", DATABASE_SECRET, "--early")
-        lines = record(ROTATE, TIMEOUT)
-        if any(line.text.startswith(f"  {LAST} ") for line in lines):
-            RECORDED.write_text(svg(command, lines, f"Terminal: {command}, with a line for each step"))
-            return
-    problem = f"no run out of {TRIES} printed its last step, {LAST}"
-    raise Unavailable("record", command, problem, "Try again while the machine has less to do")
+    RECORDED.write_text(svg(command, record(ROTATE, TIMEOUT), f"Terminal: {command}, with a line for each step"))
 
 
 ALL: Final[dict[Callable[[Stack], None], tuple[Path, ...]]] = {
+    in_terminal: (RECORDED,),
     in_prefect: (RUN.file, ARTIFACT.file, FORM.file),
     in_serve: (SIGN_IN.file, SERVED.file),
     of_files: (FILE.file, REPORT.file, INCIDENT.file),
-    in_terminal: (RECORDED,),
 }
+"""In this order: the recorded rotation is the run that the others show."""
 
 
 def main(names: Sequence[str]) -> int:

@@ -17,8 +17,8 @@ from keyturn.core.schedule.windows import told
 from keyturn.core.workspaces import HOUSE, slug
 from keyturn.pages.secret_graph import SecretGraph
 from keyturn.rotation.copies.push import Pushed
-from tasks import pictures as tasks
-from tasks.story import target_of
+from tasks import artifacts as tasks
+from tasks.step_names import target_of
 from tasks.workspace import current_workspace, names
 
 SIDE_BY_SIDE: Final = 8

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 from keyturn.agent import wire
-from keyturn.agent.doors import Entrance
+from keyturn.agent.caller_auth import Entrance
 from keyturn.agent.http import JSON, Handler, HttpAnswer, HttpRequest
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret

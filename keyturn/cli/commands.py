@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "revoke": "emergencies.revoke:revoke",
     "drill": "local.drill_command:drill",
     "whois": "emergencies.whois:whois",
+    "kill": "emergencies.kill:kill",
     "offboard": "organisations.offboard:offboard",
     "share": "organisations.share:commands",
     "incidents": "emergencies.incidents:incidents",

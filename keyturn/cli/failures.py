@@ -16,6 +16,7 @@ from keyturn.core.error_codes import code_of
 from keyturn.core.errors import Invalid, KeyturnError, Locked, Unforeseen
 
 FAILED: Final = 1
+DIFFERS: Final = 3
 BEHIND: Final = 3
 HELD: Final = 4
 UNKNOWN: Final = 5

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
 
-MANY: Final = 300
-"""From this many rows, a table is drawn without Rich."""
 GAP: Final = 3
 LEAST: Final = 12
 """Characters between two columns, and the least width of a folded column."""
@@ -87,60 +85,54 @@ def write_names(names: Iterable[object]) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Collection[str] = ()) -> None:
-    """Print a table as wide as the terminal, or 80 columns. Long names are folded, never cut.
+    """Print a table as wide as the terminal, or 80 columns. Long cells are folded, never cut.
 
+    Words are never broken in the last column, which is wider if one needs it, and elsewhere only if nothing else helps.
     With ``MANNER.wide`` the table is as wide as needed. Columns named in ``whole`` are not folded.
     """
     listed = [[printable(str(cell)) for cell in row] for row in rows]
-    if MANNER.wide or len(listed) > MANY:
-        return write_text("\n".join(drawn(columns, listed, whole)))
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column in whole)
-    for row in listed:
-        made.add_row(*map(Text, row))
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(made)
-    return write_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> Iterator[str]:
-    """Draw the same table line by line, ten times faster than Rich."""
-    natural = [max(len(line) for row in (columns, *rows) for line in row[at].split("\n")) for at in range(len(columns))]
+    cells = [[row[at] for row in (columns, *listed)] for at in range(len(columns))]
+    natural = [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
+    words = [max((len(word) for cell in column for word in cell.split()), default=0) for column in cells]
     room = sys.maxsize if MANNER.wide else shutil.get_terminal_size().columns
-    widths = fitting(natural, [name not in whole for name in columns], room)
-    yield from laid_out(columns, widths)
-    yield "─" * (sum(widths) + GAP * (len(widths) - 1))
-    for row in rows:
-        yield from laid_out(row, widths)
+    widths = fitting(natural, words, [name not in whole for name in columns], room)
+    rule = "─" * (sum(widths) + GAP * (len(widths) - 1))
+    write_text(
+        "\n".join([*laid_out(columns, widths), rule, *(line for row in listed for line in laid_out(row, widths))])
+    )
 
 
 def laid_out(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    filled = list(zip(row, widths, strict=True))
-    cells = [[part for line in cell.split("\n") for part in folded(line, width)] for cell, width in filled]
+    filled = list(zip(row, widths, [*[True] * (len(row) - 1), False], strict=True))
+    cells = [
+        [part for line in cell.split("\n") for part in folded(line, width, breaks)] for cell, width, breaks in filled
+    ]
     for parts in zip_longest(*cells, fillvalue=""):
         yield (" " * GAP).join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
 
 
-def folded(line: str, width: int) -> list[str]:
-    return textwrap.wrap(line, width, break_on_hyphens=False) if len(line) > width else [line]
+def folded(line: str, width: int, breaks: bool) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=breaks)
 
 
-def fitting(widths: Sequence[int], foldable: Sequence[bool], room: int) -> list[int]:
-    """Shrink the widest foldable columns until all fit in ``room``, none below LEAST."""
+def fitting(natural: Sequence[int], words: Sequence[int], foldable: Sequence[bool], room: int) -> list[int]:
+    """Shrink foldable columns to the room, between words if possible; only the last may stay too wide for it."""
+    widths = shrunk(natural, [*(max(LEAST, word) for word in words[:-1]), words[-1]], foldable, room)
+    others = [LEAST] * (len(words) - 1)
+    return [*shrunk(widths[:-1], others, foldable, room - GAP - min(LEAST, widths[-1])), widths[-1]]
+
+
+def shrunk(widths: Sequence[int], least: Sequence[int], foldable: Sequence[bool], room: int) -> list[int]:
+    """Shrink the widest foldable columns until all fit, or each is at its least width."""
     made = list(widths)
     while (over := sum(made) + GAP * (len(made) - 1) - room) > 0:
-        narrower = [at for at, may in enumerate(foldable) if may and made[at] > LEAST]
+        narrower = [at for at, width in enumerate(made) if foldable[at] and width > least[at]]
         if not narrower:
             break
         widest = max(narrower, key=lambda at: made[at])
-        made[widest] -= min(over, max(1, made[widest] // 8), made[widest] - LEAST)
+        made[widest] -= min(over, max(1, made[widest] // 8), made[widest] - least[widest])
     return made
 
 

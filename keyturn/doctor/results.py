@@ -14,6 +14,8 @@ class Grade(StrEnum):
     WELL = "ok"
     ADVICE = "advice"
     """It works, but should be changed."""
+    WAITING = "waiting"
+    """Something that a person has not started yet."""
     FAILED = "failed"
     UNKNOWN = "unknown"
     """It could not be checked."""
@@ -32,7 +34,7 @@ class CheckResult:
     @property
     def hinders(self) -> bool:
         """Whether work may fail because of it, as far as known."""
-        return self.grade in (Grade.FAILED, Grade.UNKNOWN)
+        return self.grade in (Grade.WAITING, Grade.FAILED, Grade.UNKNOWN)
 
     @property
     def unseen(self) -> bool:

@@ -14,9 +14,9 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.facts import AccessFacts
+from keyturn.grants.gather_facts import AccessSight
 from keyturn.grants.grants import GIVE, Delivery, read_delivery
 from keyturn.grants.requests import RequestState, approvals_needed, sound_alarm, status_of, unknown_person
-from keyturn.grants.sight import AccessSight
 from keyturn.rotation.state.context import Workspace, alive
 from keyturn.rotation.state.grant_store import (
     TAKE_OVER,

@@ -7,9 +7,9 @@ from keyturn.core.errors import Denied, KeyturnError, Locked
 from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.grants.access_request import GRANTS
 from keyturn.grants.delivery import give_if_approved
+from keyturn.grants.gather_facts import AccessSight, FindAlert
 from keyturn.grants.grants import GIVE
 from keyturn.grants.requests import RequestState, is_over, load
-from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.grant_store import AccessGrant
 from keyturn.rotation.state.journal import entry, note_down

@@ -20,8 +20,8 @@ from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.ports.ledger import Outcome, Signer
 from keyturn.core.text.plain_text import inert
 from keyturn.grants.access_request import ARCHIVE, GRANTS, AccessRequest
+from keyturn.grants.gather_facts import look_as_self
 from keyturn.grants.policies import PolicyIndex
-from keyturn.grants.sight import look_as_self
 from keyturn.rotation.signers import (
     Approval,
     Review,

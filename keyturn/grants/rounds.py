@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import give_if_approved
+from keyturn.grants.gather_facts import AccessSight
 from keyturn.grants.grants import access_status
+from keyturn.grants.notifications import AccessNews, Herald
 from keyturn.grants.requests import RequestState, find_request, list_requests, state_words
-from keyturn.grants.sight import AccessSight
 from keyturn.grants.sweep import Sweeper, SweepResult
-from keyturn.grants.telling import AccessNews, Herald
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import AccessGrant
 

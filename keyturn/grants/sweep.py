@@ -13,8 +13,8 @@ from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.grants.access_request import ARCHIVE, GRANTS, AccessRequest
 from keyturn.grants.archive import Archivist
 from keyturn.grants.delivery import GONE
+from keyturn.grants.gather_facts import AccessSight, FindAlert
 from keyturn.grants.requests import RequestState, load, status_of, valid_approvals
-from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.grant_store import (
     END,

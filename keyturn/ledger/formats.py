@@ -180,6 +180,7 @@ ACTIVITY_OF: Final = {
     "erase": DELETE,
     "cut": DISABLE,
     "revoke": DISABLE,
+    "kill": DISABLE,
 }
 """By the first word of an action, or of a revocation's step. Others map to Other."""
 

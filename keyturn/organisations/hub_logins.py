@@ -11,10 +11,10 @@ from keyturn.core.errors import Conflict
 from keyturn.core.rights.hub_setup import HubPlan, Item, Kind, SetupVerdict
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.organisations.projects import own_consumers
-from keyturn.rights.hub import CONSUMER
 from keyturn.rights.hub_apply import HubPort, remove_left_over
+from keyturn.rights.hub_policies import CONSUMER
 from keyturn.rights.hub_record import MadeEntry, SetupRecord, kept_value, read_record
-from keyturn.rights.hub_sight import look_at, seen
+from keyturn.rights.hub_state import look_at, seen
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 ROLES: Final = (Kind.APPROLE, Kind.JWT_ROLE, Kind.KUBERNETES_ROLE, Kind.AWS_LOGIN_ROLE)

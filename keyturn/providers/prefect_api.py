@@ -4,6 +4,7 @@ Prefect's own client takes a second to import. A run requested twice is one run.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -39,6 +40,8 @@ ENDS: Final = frozenset({"COMPLETED", "CANCELLED", "FAILED", "CRASHED"})
 BUSY: Final = frozenset({408, 429, 502, 503})
 """Statuses that Prefect's own client retries."""
 
+RAISED: Final = re.compile(r"^(Task|Flow) run encountered an exception:? ((?P<error>\w+): )?")
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds."""
 
@@ -56,6 +59,17 @@ class PrefectState:
     @property
     def final(self) -> bool:
         return self.kind in ENDS
+
+    @property
+    def words(self) -> str:
+        """The message without what Prefect puts before that of an error."""
+        return RAISED.sub("", self.message)
+
+    @property
+    def error(self) -> str:
+        """The class of the error that ended the run, by name; empty if unknown."""
+        raised = RAISED.match(self.message)
+        return raised["error"] or "" if raised else ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.findings.leaked_versions import last_leaked
 from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.lock import HeldRecord, insist_unchanged
-from keyturn.revocation.sight import read_versions
+from keyturn.revocation.readable_versions import read_versions
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.record_store import load_record
 

@@ -9,12 +9,12 @@ from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.rotation_record import Record
 from keyturn.revocation.by_place import Ended
+from keyturn.revocation.end_credentials import target_name
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.other_fields import kept_names
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
-from keyturn.revocation.revoke import target_name
+from keyturn.revocation.readable_versions import describe_unreadable
 from keyturn.revocation.selector import Selection, readable_versions
-from keyturn.revocation.sight import describe_unreadable
 from keyturn.rotation.declared import (
     contradicting_stores,
     describe_contradiction,

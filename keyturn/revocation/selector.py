@@ -16,7 +16,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.path_patterns import covers
 from keyturn.core.text.suggest import advice
 from keyturn.revocation.left_out import missed_by, unseen_secrets
-from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
+from keyturn.revocation.readable_versions import describe_unreadable, read_versions, remembered_versions
 from keyturn.rotation.copies.push import text_of
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.record_store import load_record

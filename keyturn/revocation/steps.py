@@ -6,11 +6,11 @@ from keyturn.catalogue.files.partial import left_out_entry
 from keyturn.core import errors
 from keyturn.core.actor import working_at
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
+from keyturn.revocation.end_credentials import cut_credentials
 from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.incident import Incident, Result, SecretProgress, Step, steps_missing
 from keyturn.revocation.purge import clear_hub, clear_stores
 from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
-from keyturn.revocation.revoke import cut_credentials
 from keyturn.revocation.step_result import StepFunction, StepResult
 from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.state.context import Workspace

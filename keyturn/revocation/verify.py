@@ -12,6 +12,7 @@ from keyturn.core.rotation_record import INCIDENT_NOTE, Rotation
 from keyturn.pages.words import ranges
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.elsewhere import prove_stores
+from keyturn.revocation.end_credentials import target_name
 from keyturn.revocation.findings.leaked_versions import (
     has_leaked,
     holds_leaked,
@@ -28,9 +29,8 @@ from keyturn.revocation.left_out import prove_complete
 from keyturn.revocation.other_fields import prove_kept_fields
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.purge import describe_served
-from keyturn.revocation.revoke import target_name
+from keyturn.revocation.readable_versions import Sight, is_finished_cut, read_versions
 from keyturn.revocation.selector import version_fingerprints
-from keyturn.revocation.sight import Sight, is_finished_cut, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.copies.previous_version import with_previous
 from keyturn.rotation.state.context import Workspace, side_by_side
@@ -74,8 +74,12 @@ def prove_copy(
 def check_irrevocable(progress: SecretProgress, subject: CheckSubject, place: str, result: StepResult) -> None:
     """Record a clear place, or one where only something irrevocable remains."""
     words = "; ".join(line.removeprefix(f"{place}: ") for line in progress.remains if line.startswith(f"{place}: "))
-    remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
-    result.check(subject, place, remaining if words else CheckAnswer.CLEAR, words)
+    remaining = CheckAnswer.CLEAR
+    if words:
+        remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
+    if remaining is CheckAnswer.REFUSED:
+        words += "; its old value opens nothing: the target refuses it"
+    result.check(subject, place, remaining, words)
 
 
 def prove_hub(

@@ -9,7 +9,7 @@ from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.hcl import comment, policy
 from keyturn.core.rights.rights import Document, Section
-from keyturn.rights import accounts, copies, hub
+from keyturn.rights import accounts, copies, hub_policies
 from keyturn.rights.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn setup store"
@@ -34,20 +34,27 @@ class Origin:
 
 
 def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
-    for role, about in hub.ABOUT.items():
-        if role != hub.CONSUMER:
+    for role, about in hub_policies.ABOUT.items():
+        if role != hub_policies.CONSUMER:
             yield from _hub_document(scope, origin, role, role, about)
     for role in scope.approles:
-        yield _named(hub.login_policy(role), hub.about_own_login(role), origin, [hub.own_secret_ids(role)])
+        yield _named(
+            hub_policies.login_policy(role),
+            hub_policies.about_own_login(role),
+            origin,
+            [hub_policies.own_secret_ids(role)],
+        )
     for name in scope.consumers:
         role, file = (
-            (f"{hub.CONSUMER}:{name}", f"{hub.CONSUMER}-{name}") if name else (f"{hub.CONSUMER}:", hub.CONSUMER)
+            (f"{hub_policies.CONSUMER}:{name}", f"{hub_policies.CONSUMER}-{name}")
+            if name
+            else (f"{hub_policies.CONSUMER}:", hub_policies.CONSUMER)
         )
-        yield from _hub_document(scope, origin, role, file, hub.ABOUT[hub.CONSUMER])
+        yield from _hub_document(scope, origin, role, file, hub_policies.ABOUT[hub_policies.CONSUMER])
 
 
 def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: str) -> Iterator[Document]:
-    if rules := hub.sections(scope, role):
+    if rules := hub_policies.sections(scope, role):
         yield _named(scope.places.named(file), about, origin, rules)
 
 

@@ -31,7 +31,7 @@ from keyturn.core.rights.hub_setup import (
     differing,
 )
 from keyturn.rights.hub_record import DIGEST, MadeEntry, RecordPort, SetupRecord, entry_of, write_record
-from keyturn.rights.hub_sight import AT_ONCE, Sight, look_at, seen
+from keyturn.rights.hub_state import AT_ONCE, Sight, look_at, seen
 from keyturn.rotation.state.context import side_by_side
 
 DOING: Final = (SetupVerdict.CREATE, SetupVerdict.CHANGE, SetupVerdict.DRIFT)

@@ -45,7 +45,7 @@ from keyturn.core.rights.hub_setup import MAX_LEASE_TTL, HubResource, Kind, Valu
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
-from keyturn.rights import hub
+from keyturn.rights import hub_policies
 from keyturn.rights.documents import Origin, hub_documents
 from keyturn.rights.roles import LOGINS
 from keyturn.rights.scope import HubScope, own_approles, places_of, scope_of
@@ -203,11 +203,16 @@ def token_roles(declared: HubDeclaration) -> Iterator[HubResource]:
     """
     scope, places = declared.scope, declared.scope.places
     kinds = (
-        (hub.LEASE, places.lease_token_role, addresses_of(declared.entries.values()), lease_life(scope.rotations)),
-        (hub.GRANT, places.grant_token_role, (), LONGEST_GRANT),
+        (
+            hub_policies.LEASE,
+            places.lease_token_role,
+            addresses_of(declared.entries.values()),
+            lease_life(scope.rotations),
+        ),
+        (hub_policies.GRANT, places.grant_token_role, (), LONGEST_GRANT),
     )
     for policy, role, networks, life in kinds:
-        if hub.sections(scope, policy):
+        if hub_policies.sections(scope, policy):
             addresses = list(places.token_addresses or networks)
             fields = {
                 "allowed_policies": [places.named(policy)],
@@ -314,10 +319,10 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
 
 def policies_of(entry: LoginEntry, places: HubPlaces, role: str = "") -> list[str]:
     """Return the policies of a login; an AppRole of Keyturn's own may also replace its own secret id."""
-    if entry.login.startswith(f"{hub.CONSUMER}:"):
+    if entry.login.startswith(f"{hub_policies.CONSUMER}:"):
         return [places.named(entry.login.replace(":", "-"))]
     policies = [places.named(name) for name in LOGINS[entry.login]]
-    return [*policies, hub.login_policy(role)] if role and entry.login in OWN else policies
+    return [*policies, hub_policies.login_policy(role)] if role and entry.login in OWN else policies
 
 
 def _tokens(entry: LoginEntry | PeopleEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:

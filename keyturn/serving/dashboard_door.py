@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
+from keyturn.agent.caller_auth import TOKEN
 from keyturn.agent.decisions import in_networks
-from keyturn.agent.doors import TOKEN
 from keyturn.agent.http import HTML, HttpAnswer, HttpRequest
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import Denied, KeyturnError, TerminalError, Unavailable, Unproven

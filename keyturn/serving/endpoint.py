@@ -11,7 +11,7 @@ from socket import socket
 from ssl import SSLContext
 from typing import Any, Final
 
-from keyturn.agent.doors import names_this_host
+from keyturn.agent.caller_auth import names_this_host
 from keyturn.agent.http import JSON, Door, Handler, HttpAnswer, HttpRequest, Server
 from keyturn.serving.dashboard_door import PATHS
 from keyturn.serving.numbers.process import Serving

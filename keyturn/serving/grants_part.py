@@ -9,8 +9,8 @@ from keyturn.client.clock import elapsed
 from keyturn.core.errors import KeyturnError
 from keyturn.core.notifications.alerts import ALERT, alert_of
 from keyturn.grants.granter import Granter, Say
+from keyturn.grants.notifications import Herald
 from keyturn.grants.sweep import Sweeper, SweepResult
-from keyturn.grants.telling import Herald
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
 from keyturn.serving.ledger_history import TAIL

@@ -95,8 +95,8 @@ def illegal_path(path: str) -> tuple[str, str] | None:
     segments = path.split("/")
     if "" in segments:
         return "a hub path has no empty part", "Write one slash between two names."
-    if "." in segments or ".." in segments:
-        return "a hub path has no part . or ..", "Write the path out."
+    if "." in segments or ".." in path:
+        return "a hub path has no part . and no .. in it", "Write the path out."
     if not re.fullmatch(HUB_PATH, path):
         return "a hub path holds letters, digits and _ . - only, with / between its parts", "Rename it."
     return None if len(path) <= LONGEST_PATH else (f"a hub path has at most {LONGEST_PATH} characters", "Shorten it.")

@@ -21,8 +21,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.text import templates
 from keyturn.settings.fields import refused
 from keyturn.settings.requests import Answers, Pointer, RequestSettings, ShortName, check_names
-from keyturn.strategies.accounts import is_true
 from keyturn.strategies.base import Tools
+from keyturn.strategies.database_users import is_true
 from keyturn.strategies.http_api_key import rfc3339
 from keyturn.strategies.rest import (
     ABSENT,

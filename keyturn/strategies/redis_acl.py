@@ -14,8 +14,8 @@ from keyturn.core.text.connections import Connection
 from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.settings.fields import Line, matching, refused
 from keyturn.settings.passwords import PasswordSettings
-from keyturn.strategies.accounts import username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
+from keyturn.strategies.database_users import username
 
 LEAST_BITS: Final = 112
 """NIST SP 800-63B-3, 5.1.2.2: a secret of this strength may be stored as a plain hash, as Redis does."""

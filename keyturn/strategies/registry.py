@@ -7,8 +7,8 @@ from keyturn.strategies.base import StrategySettings
 
 STRATEGIES: Final = Registered[StrategySettings](
     {
-        "alternating-users": "keyturn.strategies.accounts.AlternatingUsersSettings",
-        "single-user": "keyturn.strategies.accounts.SingleUserSettings",
+        "alternating-users": "keyturn.strategies.database_users.AlternatingUsersSettings",
+        "single-user": "keyturn.strategies.database_users.SingleUserSettings",
         "vault-dynamic": "keyturn.strategies.vault_dynamic.VaultDynamicSettings",
         "vault-static-role": "keyturn.strategies.vault_static_role.VaultStaticRoleSettings",
         "certificate": "keyturn.strategies.certificate.CertificateSettings",

@@ -13,8 +13,8 @@ from keyturn.core.ports.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTar
 from keyturn.core.rights.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.settings.fields import EngineMount, EngineRole, Line, refused
-from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
+from keyturn.strategies.database_users import DATABASES, username
 
 SHORTEST: Final = timedelta(hours=1)
 """The least life of an unrenewed lease: four runs of `rotate-due`, so that three may fail."""

@@ -13,8 +13,8 @@ from keyturn.core.ports.strategies import AccountTarget, Change, RevokeResult
 from keyturn.core.rights.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.settings.fields import EngineMount, EngineRole, Line
-from keyturn.strategies.accounts import DATABASES, is_true, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.database_users import DATABASES, is_true, username
 
 
 class VaultStaticRole(StrategyBase):

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from keyturn.core.errors import Denied, Invalid, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.hub import EnginesPort, Hub
 from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
@@ -99,7 +99,7 @@ def find_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE)
 def insist_on_a_name(env: Mapping[str, str]) -> None:
     """Raise Invalid where neither the hub nor the environment names a ledger."""
     if not is_given(env):
-        hint = "Run `keyturn setup hub --apply` or `keyturn setup hub --apply`, and set KEYTURN_LEDGER on the workers"
+        hint = "Run `keyturn setup hub --apply`, set KEYTURN_LEDGER for each worker, and restart the workers"
         raise Invalid("find", "the ledger", "the hub names none yet, and KEYTURN_LEDGER is not set here", hint)
 
 
@@ -136,7 +136,7 @@ def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
 def _elsewhere(name: LedgerName) -> Invalid:
     """The error where this machine or user can't reach the ledger."""
     problem = f"it is {name.place.words}, and can't be reached from {socket.gethostname()} as this user"
-    hint = "Run this where the ledger is, or set KEYTURN_LEDGER for this process; restart a worker afterwards"
+    hint = "Set KEYTURN_LEDGER for this process as the other workers have it. Restart a worker after that"
     return Invalid("write to", f"the ledger {name.origin}", problem, hint)
 
 
@@ -161,6 +161,17 @@ def spooled_ledger(env: Mapping[str, str], hub: Hub, lost: Lost) -> Spooled:
     ``lost`` gets entries that fail everywhere. Raises Invalid.
     """
     return Spooled(named_ledger(env, hub, patience=HASTE), spool_file(env), lost, hub)
+
+
+def hubless_ledger(env: Mapping[str, str], lost: Lost) -> Spooled | None:
+    """The spool alone, without a hub; None unless the environment names a hub, a ledger or a spool."""
+    if not any(env.get(name) for name in (VARIABLE, SPOOL, "VAULT_ADDR")):
+        return None
+
+    def find() -> StoredLedger:
+        raise Unavailable("find", "the ledger", "the hub, which names it, can't be asked")
+
+    return Spooled(NamedLedger(find), spool_file(env), lost)
 
 
 def environment_witnesses(env: Mapping[str, str]) -> Witnesses:

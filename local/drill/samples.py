@@ -8,7 +8,7 @@ from keyturn.core.ports.hub import Hub
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import generate
 from keyturn.settings.timing import Timing
-from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
+from keyturn.strategies.database_users import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.generated import GeneratedSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 from keyturn.strategies.vault_static_role import VaultStaticRoleSettings

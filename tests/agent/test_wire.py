@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from keyturn.agent.application import Agent
-from keyturn.agent.doors import LocalEntrance
+from keyturn.agent.caller_auth import LocalEntrance
 from keyturn.agent.plain_names import PlainNames
 from keyturn.cli.programs.agent import metrics_of
 from keyturn.client.client import SecretClient

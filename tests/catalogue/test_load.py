@@ -20,7 +20,7 @@ from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.schedule.due import Schedule, Window
 from keyturn.core.text.passwords import Form, PasswordPolicy
-from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
+from keyturn.strategies.database_users import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.generated import GeneratedSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 from tests.support.places import single

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from keyturn.cli.local_stack import FOREIGN
 
 SCRIPT = (sys.executable, "-m", "keyturn.cli")
 ROOT = Path(__file__).parents[2]
+WIDTH = 80
+"""Columns of the terminal that :func:`fits` assumes."""
 
 
 CATALOGUE = """
@@ -54,6 +57,13 @@ def one_line(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
     said = [line for line in done.stderr.splitlines() if not line.startswith(("using ", "running "))]
     assert [line.partition(":")[0] for line in said] == ["error", "remedy"]
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def fits(text: str) -> bool:
+    """Fits the terminal, or is wider only by a last cell that one unbroken word fills."""
+    lines = [line for line in text.splitlines() if line.strip("─")]
+    longest = max((len(word) for line in lines for word in line.split()), default=0)
+    return all(len(line) <= WIDTH or len(re.split(" {3,}", line)[-1]) <= longest for line in lines)
 
 
 def at_terminal(*arguments: str, answers: dict[str, str], env: dict[str, str] | None = None) -> tuple[int, str]:

@@ -23,7 +23,7 @@ from keyturn.ledger.entries import leaf, parse_leaf
 from keyturn.providers.ledger.address import open_ledger
 from local.environment import ledger as stack_ledger
 from local.home import Stack
-from tests.cli.command import SCRIPT, run_keyturn, surroundings
+from tests.cli.command import SCRIPT, WIDTH, fits, run_keyturn, surroundings
 from tests.ledger.entries import entries, entry
 from tests.ledger.keys import Key
 from tests.support.lab import Lab, fresh
@@ -31,7 +31,6 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
-WIDTH = 80
 
 runner = CliRunner()
 
@@ -479,7 +478,7 @@ def test_entries_are_shown_by_secret_and_action_the_newest_last(mixed: Office) -
 
 def test_the_table_fits_and_steers_no_terminal(mixed: Office) -> None:
     shown = keyturn("show").stdout
-    assert max(map(len, shown.splitlines())) <= WIDTH
+    assert fits(shown)
     assert "\x1b" not in shown
     assert "denied" in shown
     assert "n" * 500 not in shown.replace("\n", "").replace(" ", "")

@@ -80,10 +80,10 @@ def test_a_namespace_with_a_line_break_is_one_error(secret: Declared, monkeypatc
     assert "VAULT_NAMESPACE has a line break" in run("rotate", secret.path, "--now", "--local").stderr
 
 
-def workers(directory: Path, hub: dict[str, Any]) -> list[str]:
+def workers(directory: Path, hub: dict[str, Any], logins: Path | None = None) -> list[str]:
     """How the workers of a catalogue are started."""
     (directory / "all.yaml").write_text(json.dumps({"hub": hub, "secrets": {}}))
-    return list(worker_lines(WorkspaceNames(DEFAULT), load_catalogue(directory, {})))
+    return list(worker_lines(WorkspaceNames(DEFAULT), load_catalogue(directory, {}), logins))
 
 
 def test_workers_are_listed_with_the_roles_that_the_catalogue_declares_and_only_where_they_have_work(
@@ -92,8 +92,8 @@ def test_workers_are_listed_with_the_roles_that_the_catalogue_declares_and_only_
     login = {"kind": "approle", "addresses": ["127.0.0.0/8"]}
     shown = workers(tmp_path, {"rotator": {**login, "login": "worker"}, "notary": {**login, "login": "notary"}})
     text = "\n".join(shown)
-    assert "DIR/rotator/role-id" in text
-    assert "DIR/notary/secret-id" in text
+    assert '="$LOGINS"/rotator/role-id' in text
+    assert '="$LOGINS"/notary/secret-id' in text
     assert "the catalogue declares no login of the revoker yet" in text
     assert "--work-queue granter" not in text
     assert "--work-queue backup" not in text
@@ -112,5 +112,12 @@ def test_workers_are_listed_with_the_ledgers_file_and_never_with_a_databases_add
 
 def test_workers_of_a_catalogue_that_declares_no_logins_have_the_usual_roles(tmp_path: Path) -> None:
     text = "\n".join(workers(tmp_path, {}))
-    assert "DIR/keyturn-worker/role-id" in text
+    assert 'KEYTURN_HUB_ROLE_ID_FILE="$LOGINS"/keyturn-worker/role-id' in text
+    assert "export LOGINS=" in text
     assert "declares no login" not in text
+
+
+def test_workers_are_listed_with_the_directory_of_their_logins(tmp_path: Path) -> None:
+    text = "\n".join(workers(tmp_path, {}, tmp_path / "our logins"))
+    assert f"KEYTURN_HUB_ROLE_ID_FILE='{tmp_path}/our logins'/keyturn-worker/role-id" in text
+    assert "LOGINS" not in text

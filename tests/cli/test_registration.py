@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from keyturn.cli.app import app
+from keyturn.cli.setup import prefect
+from keyturn.doctor.results import CheckResult, Grade
+from keyturn.settings.prefect import PrefectSettings
 from tests.cli.command import one_generated_secret, one_line, run_keyturn, surroundings
 
 
@@ -25,3 +30,25 @@ def test_the_failure_channels_file_is_read_and_tried_first(tmp_path: Path, text:
     done = run_keyturn("setup", "prefect", "--apply", env=env)
     one_line(done, words)
     assert "nowhere" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("grades", "code"),
+    [
+        ([], 0),
+        ([Grade.WELL, Grade.ADVICE, Grade.WAITING], 0),
+        ([Grade.WAITING, Grade.FAILED], 3),
+        ([Grade.FAILED, Grade.UNKNOWN], 1),
+    ],
+)
+def test_a_plan_of_what_prefect_lacks_ends_as_one_of_the_hub_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grades: list[Grade], code: int
+) -> None:
+    found = [CheckResult("prefect", f"queue {grade}", grade, "as it is") for grade in grades]
+    monkeypatch.setattr(prefect, "in_prefect", lambda *_: found)
+    monkeypatch.setattr(prefect, "insist_on_prefect", lambda **_: PrefectSettings("http://127.0.0.1:9/api"))
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
+    catalogue = one_generated_secret(tmp_path / "catalogue")
+    done = CliRunner().invoke(app, ["setup", "prefect", "--catalogue", str(catalogue)])
+    assert done.exit_code == code, done.output
+    assert ("waiting" in done.stdout) is (Grade.WAITING in grades)

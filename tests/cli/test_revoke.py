@@ -32,7 +32,7 @@ from local.emulators.aws import LocalAws
 from local.pager import Pager
 from local.prepare import WORKER
 from local.support.ports import free_port
-from tests.cli.command import at_terminal, run_keyturn, run_python
+from tests.cli.command import WIDTH, at_terminal, fits, run_keyturn, run_python
 from tests.faults.disk import Disk
 from tests.support.announcements import load_apprise
 from tests.support.consumer import Consumer
@@ -42,7 +42,6 @@ from tests.support.world import REGION, World
 
 pytestmark = pytest.mark.sampled(10, of="file")
 
-WIDTH = 80
 
 runner = CliRunner()
 
@@ -585,7 +584,7 @@ def test_no_output_and_no_report_holds_a_value_and_tables_fit_80_columns(shop: S
     everything = [result.output for result in said] + [file.read_text() for file in shop.reports.iterdir()]
     assert not [value for value in values if any(value in text for text in everything)]
     for result in said[: len(commands)]:
-        assert max(map(len, result.stdout.splitlines()), default=0) <= WIDTH
+        assert fits(result.stdout)
         assert "\x1b" not in result.output
 
 

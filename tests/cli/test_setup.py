@@ -52,7 +52,7 @@ def secret(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Declare
 
 
 def test_a_target_is_set_up_once_and_its_accounts_rotate(lab: Lab, secret: Declared) -> None:
-    shown = keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_admin").stdout
+    shown = keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_admin", ends=3).stdout
     assert f"ALTER ROLE {secret.users[0]} SET role = {secret.owner};\nCOMMIT;" in shown
     assert lab.sql(f"SELECT 1 FROM pg_roles WHERE rolname = '{secret.owner}_admin'") == []  # noqa: S608
     keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_admin", "--apply")

@@ -24,13 +24,12 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Result as Applied
 from local.emulators.aws import LocalAws
 from local.support.ports import free_port
-from tests.cli.command import one_generated_secret, run_python, surroundings
+from tests.cli.command import WIDTH, fits, one_generated_secret, run_python, surroundings
 from tests.support.lab import Lab, fresh
 from tests.support.world import World
 
 pytestmark = pytest.mark.sampled(10, of="file")
 
-WIDTH = 80
 VALUE = "s3cr3t-value-of-a-test"
 
 REGIONS = cycle(["eu-central-1", "eu-west-1", "eu-west-2", "eu-north-1", "us-east-1", "us-east-2", "us-west-1"])
@@ -491,7 +490,7 @@ def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(s
         assert "unexpected" not in result.output
         assert "\x1b" not in result.output
     for result in said[: len(commands)]:
-        assert max(map(len, result.stdout.splitlines())) <= WIDTH
+        assert fits(result.stdout)
 
 
 def test_progress_is_told_every_few_seconds_with_the_time_that_is_left() -> None:

@@ -12,7 +12,7 @@ from deployments.texts import filled
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE, VARIABLE, WorkspaceNames
-from keyturn.rights.hub import ROLES
+from keyturn.rights.hub_policies import ROLES
 
 RESERVED = ("target", "target-db", "consumer", "red-consumer", "consumer-red", "red-consumer-blue")
 PARTS = ("red", "worker", "consumer", "default", "login")

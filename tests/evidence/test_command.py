@@ -21,7 +21,7 @@ from keyturn.core.errors import Denied
 from keyturn.evidence.checks import CHECKS
 from keyturn.evidence.facts import Facts, Part, Period
 from keyturn.evidence.gather import Question, gather_facts
-from keyturn.evidence.making import ENTRY
+from keyturn.evidence.make_report import ENTRY
 from keyturn.evidence.model import ControlVerdict
 from keyturn.ledger.entries import parse_leaf
 from keyturn.wiring.ledger import configured_ledger

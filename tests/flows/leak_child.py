@@ -38,7 +38,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.keys import webhook_keys
-from keyturn.strategies import accounts, generated
+from keyturn.strategies import database_users, generated
 
 FLOWS: dict[str, Any] = {
     "rotate": rotate_secret,
@@ -78,7 +78,7 @@ def main() -> None:
 def note_what_is_made() -> list[str]:
     """Candidates that are given up are nowhere afterwards: they are noted where they are made."""
     made: list[str] = []
-    for module in (accounts, generated):
+    for module in (database_users, generated):
         generate = module.generate
 
         def noting(policy: PasswordPolicy, generate: Any = generate) -> Sensitive:

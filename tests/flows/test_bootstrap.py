@@ -60,8 +60,13 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
         prefect.patch(f"automations/{automations[crash]['id']}", enabled=True)
     assert (results[crash].grade, results[crash].words) == (Grade.FAILED, "it is switched off")
     assert results[event].grade is Grade.WELL
-    assert "no worker asks it" in results["queue emergency"].words
-    assert "no worker asks it" in results["queue granter"].words
+    # Another test of this server may have had a worker there.
+    waiting = (Grade.WAITING, "waiting for a worker: none was started")
+    assert results["queue emergency"].grade in (Grade.WAITING, Grade.FAILED)
+    assert "worker start --pool keyturn --work-queue emergency --type keyturn`" in results["queue emergency"].remedy
+    assert (results["queue notary"].grade, results["queue notary"].words) == waiting
+    assert (results["queue granter"].grade, results["queue granter"].words) == (Grade.FAILED, "it is not registered")
+    assert results["queue granter"].remedy == "Run `keyturn setup prefect --apply`"
     unneeded = frozenset({"granter", "backup"})
     needed = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded))
     dropped = results.keys() - {result.name for result in needed}
@@ -72,6 +77,12 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
     assert (gone.name, gone.words) == ("pool keyturn-nobody", "there is none of that name")
     assert gone.remedy == "Run `keyturn setup prefect --apply --workspace nobody`"
+
+
+def test_a_worker_of_a_queue_that_is_not_registered_says_so_at_its_start(installed: Installed) -> None:
+    with installed.server.another_worker("keyturn", "emergancy", {}, "default") as worker:
+        wait_for(lambda: worker.says("the pool keyturn has no queue emergancy: this worker gets no runs"))
+        assert worker.says("It has .*emergency")
 
 
 def test_the_doctor_says_how_long_the_latest_runs_have_waited(prefect: PrefectServer) -> None:

@@ -35,7 +35,7 @@ from tests.rotation.helpers import Worker
 from tests.support.consumer import Consumer
 from tests.support.hooks import Once, raising
 from tests.support.lab import Declared, Lab, fresh
-from tests.support.prefect_server import PrefectServer
+from tests.support.prefect_server import PrefectServer, wait_for
 from tests.support.world import REGION
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
@@ -208,9 +208,15 @@ def by_tasks(prefect: PrefectServer, secret: Declared, case: Case) -> tuple[dict
 
 
 def result_of(prefect: PrefectServer, state: State[Any]) -> dict[str, Any] | None:
-    """The JSON that a run has left for the command line."""
-    run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}, "type": {"any_": [RESULT]}}
-    return join_parts(json.loads(one["data"]) for one in prefect.all("artifacts", artifacts=run))
+    """The JSON that a run has left for the command line, with the number of its steps."""
+    own = {"any_": [str(state.state_details.flow_run_id)]}
+    parts = [
+        json.loads(one["data"])
+        for one in prefect.all("artifacts", artifacts={"flow_run_id": own, "type": {"any_": [RESULT]}})
+    ]
+    for steps in {part["steps"] for part in parts}:
+        wait_for(lambda: len(prefect.all("task_runs", flow_runs={"id": own})) == steps or None)  # noqa: B023
+    return join_parts(parts)
 
 
 def told(error: KeyturnError | None) -> str:

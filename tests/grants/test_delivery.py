@@ -8,8 +8,8 @@ from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_request
+from keyturn.grants.gather_facts import AccessSight
 from keyturn.grants.grants import access_status
-from keyturn.grants.sight import AccessSight
 from keyturn.rotation.state.grant_store import GrantStage
 from tests.support.access import recorded
 from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role

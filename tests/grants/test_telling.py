@@ -9,8 +9,16 @@ from keyturn.catalogue.operator.approvals import ApproverSettings
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
+from keyturn.grants.notifications import (
+    AccessNews,
+    Herald,
+    NewsKind,
+    access_announcement,
+    news_of,
+    tell_at_once,
+    tell_news,
+)
 from keyturn.grants.reviews import REVIEW_WITHIN
-from keyturn.grants.telling import AccessNews, Herald, NewsKind, access_announcement, news_of, tell_at_once, tell_news
 from keyturn.providers.access_page import access_page
 from keyturn.rotation.state.context import Workspace
 from tests.support.access import HOUR, AccessSite, Chat, approver_of, people_of, site_of

@@ -11,7 +11,7 @@ from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.aws_rights import LONGEST
 from keyturn.core.rights.rights import CopyRights, Document, HubPlaces, Section, allow, merged
-from keyturn.rights import hub as rules
+from keyturn.rights import hub_policies as rules
 from keyturn.rights.copies import store_documents
 from keyturn.rights.directory import left_over, write
 from keyturn.rights.documents import everything, rendered

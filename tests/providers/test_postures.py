@@ -59,7 +59,7 @@ def test_secrets_manager_tells_replicas_that_are_behind_and_policies_that_let_an
 
 
 @pytest.mark.attack
-def test_what_the_rendered_policy_does_not_let_it_see_is_unseen_with_the_right_that_it_takes(
+def test_what_an_earlier_policy_does_not_let_it_see_is_unseen_with_the_right_that_it_takes(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = f"posture-{secrets.token_hex(4)}"
@@ -69,6 +69,11 @@ def test_what_the_rendered_policy_does_not_let_it_see_is_unseen_with_the_right_t
         put(one, remote, fresh_value(), 1)
     daily = [document.text for document in settings.rights(copies)][:1]
     local_aws.become(aws, daily, monkeypatch)
+    with closing(AwsSecretsManager("aws", region=REGION, endpoint_url=aws.endpoint_url)) as allowed:
+        assert safeties(list(allowed.posture([remote])))["resource policies"] is Safety.SOUND
+    before = [text.replace('"secretsmanager:GetResourcePolicy",', "") for text in daily]
+    assert before != daily
+    local_aws.become(aws, before, monkeypatch)
     with closing(AwsSecretsManager("aws", region=REGION, endpoint_url=aws.endpoint_url)) as limited:
         found = list(limited.posture([remote]))
     assert safeties(found)["resource policies"] is Safety.UNSEEN

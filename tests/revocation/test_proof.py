@@ -1,12 +1,19 @@
 """The one definition of proof: the checks of an incident decide whether it is open, proven, or closed without proof."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from keyturn.revocation.incidents.incident import Incident, SecretProgress, Step, steps_missing
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject, IncidentVerdict, decide, with_checks
+from keyturn.revocation.step_result import StepResult
+from keyturn.revocation.verify import check_irrevocable
 from tests.revocation.incidents import proven, standing
+
+if TYPE_CHECKING:
+    from keyturn.rotation.state.context import Workspace
 
 EXPECTED = {
     CheckAnswer.CLEAR: IncidentVerdict.PROVEN,
@@ -44,6 +51,25 @@ def test_a_later_answer_replaces_the_earlier_one_of_the_same_place() -> None:
         (CheckSubject.LEDGER, CheckAnswer.CLEAR),
         (CheckSubject.COPY, CheckAnswer.CLEAR),
     ]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_copy_that_stays_is_called_refused_only_with_what_that_means(refused: bool) -> None:
+    stays = "version 1f can still be read by its id, until AWS deletes it"
+    seen = datetime(2026, 1, 2, tzinfo=UTC) if refused else None
+    progress = replace(proven(), remains=(f"aws:a: {stays}",), refused_at=seen)
+    result = StepResult(cast("Workspace", None), Step.PROVE)
+    for place in ("aws:a", "aws:b"):
+        check_irrevocable(progress, CheckSubject.COPY, place, result)
+    copy, other = result.checks
+    assert other.answer is CheckAnswer.CLEAR
+    if refused:
+        assert (copy.answer, copy.said) == (
+            CheckAnswer.REFUSED,
+            f"{stays}; its old value opens nothing: the target refuses it",
+        )
+    else:
+        assert (copy.answer, copy.said) == (CheckAnswer.IRREVOCABLE, stays)
 
 
 def test_checks_survive_the_hub() -> None:

@@ -21,7 +21,7 @@ from keyturn.keys import key_rotations as key_turns
 from keyturn.keys.key_rotations import MANAGED_KEYS, KeyNote, load_note, save_note
 from keyturn.keys.managed_keys import KeyStanding, due_keys, key_status, rotate_key, rotate_keys
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rights import hub as rules
+from keyturn.rights import hub_policies as rules
 from keyturn.rights.scope import scope_of
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub_login import TokenLogin

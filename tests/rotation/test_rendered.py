@@ -42,7 +42,7 @@ def mints(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
     def given(*texts: str) -> list[str]:
         left = list(texts)
-        monkeypatch.setattr("keyturn.strategies.accounts.generate", lambda policy: Sensitive(left.pop(0)))
+        monkeypatch.setattr("keyturn.strategies.database_users.generate", lambda policy: Sensitive(left.pop(0)))
         return left
 
     return given

@@ -25,7 +25,7 @@ from keyturn.core.rights.hcl import policy
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.pages.dashboard import Dashboard, Level, SecretLine
 from keyturn.providers.vault.viewers import VaultViewers
-from keyturn.rights.hub import VIEWER, WORKER, sections
+from keyturn.rights.hub_policies import VIEWER, WORKER, sections
 from keyturn.rights.scope import scope_of
 from keyturn.serving.certificates import CertificateFiles
 from keyturn.serving.dashboard_door import FORM_BYTES, DashboardDoor

@@ -27,7 +27,7 @@ from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.providers.ledger.sqlite import SqliteLedger
-from keyturn.rights.hub import MONITOR, sections
+from keyturn.rights.hub_policies import MONITOR, sections
 from keyturn.rights.scope import scope_of
 from keyturn.serving.history import remembered
 from keyturn.serving.ledger_history import recorded_alerts

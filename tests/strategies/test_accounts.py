@@ -9,7 +9,7 @@ from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy
-from keyturn.strategies.accounts import AlternatingUsers, SingleUser
+from keyturn.strategies.database_users import AlternatingUsers, SingleUser
 from local.prepare import DATABASE
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Declared, Lab

@@ -10,7 +10,7 @@ from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.providers.mysql.target import MySQL
-from keyturn.strategies.accounts import AlternatingUsers, SingleUser
+from keyturn.strategies.database_users import AlternatingUsers, SingleUser
 from local.mariadb import MariaDB
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.test_accounts import other_password

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from keyturn.agent.application import Agent
-from keyturn.agent.doors import Entrance
+from keyturn.agent.caller_auth import Entrance
 from keyturn.agent.http import CONNECTIONS, Door, Server
 from keyturn.agent.sockets import open_loopback
 from keyturn.core.sensitive import Sensitive

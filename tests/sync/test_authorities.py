@@ -33,7 +33,7 @@ from keyturn.keys.authority_status import (
 from keyturn.providers.keys import x509
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rights import hub as policies
+from keyturn.rights import hub_policies as policies
 from keyturn.rights.scope import scope_of
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings

@@ -10,7 +10,7 @@ from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rights import hub as rules
+from keyturn.rights import hub_policies as rules
 from keyturn.rights.scope import scope_of
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate

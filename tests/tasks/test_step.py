@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.support.common import flow
 from keyturn.core import errors
 from keyturn.core.errors import Denied, KeyturnError, Locked, TransientError, Unforeseen
-from tasks import rotation, story
+from tasks import rotation, step_names
 from tasks.step import guarded, task, worth_retrying
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
@@ -72,7 +72,7 @@ def test_only_what_may_pass_by_itself_is_tried_again(error: type[KeyturnError]) 
 
 
 def test_every_step_of_a_rotation_has_its_sentence() -> None:
-    assert story.SENTENCES.keys() == rotation.STEPS.keys() >= story.ON.keys()
+    assert step_names.SENTENCES.keys() == rotation.STEPS.keys() >= step_names.ON.keys()
 
 
 def test_every_task_is_a_step_that_keeps_nothing() -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
 from keyturn.core.errors import Denied, Invalid
-from keyturn.rights import hub
+from keyturn.rights import hub_policies
 from keyturn.rights.scope import places_of, scope_of
 from keyturn.settings.hub import HubSettings
 from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
@@ -163,8 +163,8 @@ def rights(directory: Path, data: dict[str, Any]) -> list[str]:
     (directory / "all.yaml").write_text(yaml.safe_dump(data))
     catalogue = load_catalogue(directory, {})
     scope = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
-    roles = [*hub.ROLES, *(f"consumer:{name}" for name in scope.consumers)]
-    return [rule.path for role in roles for section in hub.sections(scope, role) for rule in section.rules]
+    roles = [*hub_policies.ROLES, *(f"consumer:{name}" for name in scope.consumers)]
+    return [rule.path for role in roles for section in hub_policies.sections(scope, role) for rule in section.rules]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from typer import BadParameter
 
 from keyturn.agent import http
 from keyturn.agent.application import Agent
+from keyturn.agent.caller_auth import HubEntrance, LocalEntrance
 from keyturn.agent.decisions import WAITING, Decisions
-from keyturn.agent.doors import HubEntrance, LocalEntrance
 from keyturn.agent.plain_names import PlainNames
 from keyturn.agent.sockets import open_at, open_file, server_tls
 from keyturn.agent.token_file import read_token, token_from

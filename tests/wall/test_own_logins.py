@@ -17,7 +17,7 @@ from keyturn.core.own_keys import KeyState, KeyTurn
 from keyturn.keys.own_login import SETTLE, key_name, own_login_keys, turn_own_login
 from keyturn.providers.vault import own_login as provider
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rights.hub import login_policy
+from keyturn.rights.hub_policies import login_policy
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin

@@ -33,7 +33,7 @@ from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.incidents.store import list_incidents
 from keyturn.revocation.selector import Selection
-from keyturn.rights import hub as rules
+from keyturn.rights import hub_policies as rules
 from keyturn.rights.check import Comparison, compare, paths_to_ask
 from keyturn.rights.roles import needed
 from keyturn.rights.scope import HubScope, scope_of

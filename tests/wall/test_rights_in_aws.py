@@ -18,6 +18,8 @@ from botocore.exceptions import ClientError
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.rights.aws_rights import BOUNDARY
+from keyturn.core.rights.capabilities import capability
+from keyturn.core.rights.posture import Safety, TellsPosture
 from keyturn.core.rights.rights import Verdict
 from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -236,6 +238,10 @@ def worked(site: Site) -> Site:
         parameters.put_parameter(Name=site.name(site.key), Value="tampered", Type="SecureString", Overwrite=True)
     assert len(site.sync(workspace)) > 1
     assert site.sync(workspace) == {Action.IN_SYNC}
+    # What the nightly doctor asks.
+    tells = capability(workspace.open_store("aws"), TellsPosture)
+    assert tells
+    assert Safety.UNSEEN not in {found.safety for found in tells.posture([site.name(site.key)])}
     site.without = (site.gone,)
     workspace = site.workspace("worker")
     for _ in range(2):

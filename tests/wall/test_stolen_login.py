@@ -30,7 +30,7 @@ from keyturn.core.rights.rights import rules_of, sample
 from keyturn.doctor.results import Grade
 from keyturn.doctor.token_roles import check_records
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rights import hub as rules
+from keyturn.rights import hub_policies as rules
 from keyturn.rights.documents import Origin
 from keyturn.rights.hub_wanted import HubDeclaration, token_roles
 from keyturn.rights.roles import LOGINS, needed

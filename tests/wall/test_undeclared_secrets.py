@@ -8,9 +8,9 @@ import pytest
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.rights.hcl import policy
-from keyturn.rights import hub
+from keyturn.rights import hub_policies
 from keyturn.rights.copies import store_documents
-from keyturn.rights.hub import sections
+from keyturn.rights.hub_policies import sections
 from keyturn.rights.scope import places_of, scope_of
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
@@ -100,7 +100,7 @@ def declared(*, syncs: list[str], listed: list[str]) -> Catalogue:
 def rendered(catalogue: Catalogue) -> str:
     """Every rule of every login, and every document of the store."""
     scope = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
-    rules = [rule.path for role in hub.ROLES for section in sections(scope, role) for rule in section.rules]
+    rules = [rule.path for role in hub_policies.ROLES for section in sections(scope, role) for rule in section.rules]
     return "\n".join([*rules, *(document.text for document in store_documents(catalogue, "a test"))])
 
 
@@ -120,7 +120,7 @@ def test_the_rendered_pattern_is_the_operators() -> None:
 
 def test_the_hub_refuses_a_worker_what_only_a_pattern_names(site: Unlisted, lab: Lab) -> None:
     scope = scope_of(site.workspace.catalogue, places_of(site.workspace.catalogue, HubSettings(lab.world.hub_address)))
-    lab.root.sys.create_or_update_policy(name := fresh(), policy(sections(scope, hub.WORKER)))
+    lab.root.sys.create_or_update_policy(name := fresh(), policy(sections(scope, hub_policies.WORKER)))
     token = lab.root.auth.token.create(policies=[name], ttl="1h")["auth"]["client_token"]
     secrets = hvac.Client(url=lab.world.hub_address, token=token).secrets.kv.v2
     assert secrets.read_secret_version(site.path("mine"), raise_on_deleted_version=True)

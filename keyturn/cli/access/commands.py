@@ -143,7 +143,7 @@ def facts_of(
     """The facts that decide about the access at the given time."""
     from keyturn.cli.secrets.moments import parse_moment
     from keyturn.grants.facts import Subject
-    from keyturn.grants.sight import look_as, look_as_self
+    from keyturn.grants.gather_facts import look_as, look_as_self
 
     if entity:
         facts = look_as(workspace, Subject(entity, frozenset(groups)), None, path, duration)
@@ -210,8 +210,8 @@ def request_access(
 
     Ends with 1 if no policy allows it, and shows why.
     """
+    from keyturn.grants.notifications import tell_at_once
     from keyturn.grants.requests import ask_for_access
-    from keyturn.grants.telling import tell_at_once
 
     wanted = parse_duration(duration)
     with opened_workspace(catalogue) as workspace:
@@ -234,7 +234,7 @@ def approve_access(
     the hub, in a login of your own, or with --key-file. An approval is valid for one use, until the request expires.
     """
     from keyturn.grants import requests
-    from keyturn.grants.telling import tell_at_once
+    from keyturn.grants.notifications import tell_at_once
 
     if not request.startswith(requests.BEGINS):
         return approve(request, yes, key_file, catalogue, as_json)
@@ -255,7 +255,7 @@ def deny_access(
 ) -> None:
     """Deny a request for good. Who may approve requests may."""
     from keyturn.grants import requests
-    from keyturn.grants.telling import tell_at_once
+    from keyturn.grants.notifications import tell_at_once
 
     with opened_workspace(catalogue) as workspace:
         denied = requests.deny_access(workspace, request, because)

@@ -17,7 +17,7 @@ from keyturn.core.errors import Invalid, Rewritten, TerminalError
 
 if TYPE_CHECKING:
     from keyturn.evidence.facts import Period
-    from keyturn.evidence.making import Made
+    from keyturn.evidence.make_report import Made
     from keyturn.evidence.verify import Checked
     from keyturn.ledger.proofs import Proof
 
@@ -108,7 +108,7 @@ def made_report(
     """Make the report. Writes the proof of its ledger entry next to it once a checkpoint covers the entry."""
     from keyturn.evidence.frameworks import find_framework
     from keyturn.evidence.gather import Question
-    from keyturn.evidence.making import make_report, write_entry_proof
+    from keyturn.evidence.make_report import make_report, write_entry_proof
     from keyturn.revocation.report.facts import sign_ledger
 
     find_framework(framework)
@@ -148,7 +148,7 @@ def control_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def made_notes(made: "Made") -> list[str]:
     """Where the files are, and what proves them."""
-    from keyturn.evidence.making import entry_file
+    from keyturn.evidence.make_report import entry_file
 
     lines = ["\n".join(["report:", *(f"  {file}" for file in made.files)])]
     lines += [f"could not be looked at: {part['part']}: {part['why']}" for part in made.document["unseen"]]
@@ -224,7 +224,7 @@ def own_entry(file: Path, entry: Path | None) -> "Proof | None":
 
     Raises Invalid, OSError.
     """
-    from keyturn.evidence.making import entry_file
+    from keyturn.evidence.make_report import entry_file
     from keyturn.ledger.proofs import Proof
 
     place = entry or entry_file(file)

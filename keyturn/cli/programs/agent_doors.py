@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import ssl
 
     from keyturn.agent.application import Agent, Names
+    from keyturn.agent.caller_auth import LocalEntrance
     from keyturn.agent.decisions import Decisions
-    from keyturn.agent.doors import LocalEntrance
     from keyturn.agent.http import Door
     from keyturn.catalogue import Catalogue
     from keyturn.wiring.sources import SourceOpener
@@ -80,7 +80,7 @@ class Doors:
         self.places.append(f"socket {path}, token in {place}")
 
     def add_listener(self, place: str, cert: Path | None, key: Path | None, decisions: "Decisions") -> None:
-        from keyturn.agent.doors import HubEntrance
+        from keyturn.agent.caller_auth import HubEntrance
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_at
 
@@ -102,7 +102,7 @@ class Doors:
         note("reloaded")
 
     def _entrance(self, *, hosts: bool) -> "tuple[LocalEntrance, str]":
-        from keyturn.agent.doors import LocalEntrance
+        from keyturn.agent.caller_auth import LocalEntrance
         from keyturn.agent.token_file import token_from
 
         token, place = token_from(os.environ, self.token_file, self.token_mode)

@@ -81,7 +81,7 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:
     if as_json:
         return write_json(diagnosis.to_data())
-    order = ("failed", "unknown", "advice", "ok")
+    order = ("failed", "waiting", "unknown", "advice", "ok")
     shown = [result for result in diagnosis.results if everything or result.grade != "ok"]
     if shown:
         write_table(("", "what", "how it is, and what to do"), rows(sorted(shown, key=lambda r: order.index(r.grade))))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.cli.interruption import continues_later
 from keyturn.cli.output import note
 from keyturn.cli.setup.prefect_server import LOCAL, insist_on_prefect
+from keyturn.core.error_codes import BY_KIND
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
 from keyturn.core.ports.tracing import RUN_ATTRIBUTE, TRACE_LABEL, TRACEPARENT, traced, traceparent, traces_wanted
 from keyturn.core.result_parts import RESULT, WAITS, join_parts
@@ -33,7 +33,9 @@ BEHIND: Final = "awaitingconcurrencyslot"
 LAGGING: Final = 3.0
 """Seconds to wait for the last steps after the run's end, since the server learns of them by events."""
 STABLE: Final = 3
-"""Polls without a change before no more steps are expected."""
+"""Polls without a change before no more steps are expected, for a run that did not say how many it has."""
+MOST_STEPS: Final = 200
+"""The most that a server lists at once. Source: PREFECT_API_DEFAULT_LIMIT."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Run:
     failures: dict[str, str] = field(default_factory=dict)
     result: dict[str, Any] | None = None
     """The flow's result; None if it ended earlier."""
+    kind: str = ""
+    """The class of the error that ended it, by name; empty if unknown."""
 
     @property
     def completed(self) -> bool:
@@ -73,7 +77,8 @@ class Run:
             return TransientError(doing, subject, problem, f"Its worker may be of another version. {remedy}")
         if self.state == "CRASHED":
             remedy = f"Nothing is lost: run it again, and it continues from there. {remedy}"
-        return TransientError(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)
+        kind = {each.__name__: each for each in BY_KIND}.get(self.kind, TransientError)
+        return kind(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)
 
 
 class StillRuns(Unavailable):
@@ -138,13 +143,12 @@ class Watcher:
             with continues_later(f"the run {started.name} continues; see {url or 'the Prefect UI'}"):
                 meanwhile()
                 ended = self._until_over(api, started, url)
-            result = result_of(api, started.id)
-            # If the run left its own result, late steps are not needed.
-            tasks = self._late_steps(api, started.id) if result is None else self._steps(api, started.id)
-        message = plain_message(ended.state.message)
+            parts = [json.loads(part) for part in api.list_artifacts(started.id, RESULT)]
+            tasks = self._late_steps(api, started.id, parts[0].get("steps", 0) if parts else None)
+        end, result = ended.state, join_parts(parts)
         by_state = {kind: {t.name for t in tasks if t.state.kind == kind} for kind in {t.state.kind for t in tasks}}
-        failures = {t.name: plain_message(t.state.message) for t in tasks if t.state.kind == "FAILED"}
-        return Run(started.id, url, started.name, ended.state.kind, message, by_state, failures, result)
+        failures = {t.name: t.state.words for t in tasks if t.state.kind == "FAILED"}
+        return Run(started.id, url, started.name, end.kind, end.words, by_state, failures, result, end.error)
 
     def _until_over(self, api: "PrefectApi", started: "FlowRun", url: str) -> "FlowRun":
         began = time.monotonic()
@@ -199,16 +203,17 @@ class Watcher:
                 note(f"  {task.name}: has failed and is tried again")
         return tasks
 
-    def _late_steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":
+    def _late_steps(self, api: "PrefectApi", run: str, steps: int | None) -> "list[TaskRun]":
+        """Print the remaining steps. ``steps`` is how many the run has, if it left that with its result."""
         unchanged, count, deadline = 0, -1, time.monotonic() + LAGGING
         while True:
             tasks = self._steps(api, run)
             unchanged = unchanged + 1 if len(self._ended) == count else 0
             count = len(self._ended)
-            settled = unchanged >= STABLE and count == len(tasks) > 0
-            if settled or time.monotonic() > deadline:
+            complete = unchanged >= STABLE and count > 0 if steps is None else count >= min(steps, MOST_STEPS)
+            if (complete and count == len(tasks)) or time.monotonic() > deadline:
                 return tasks
-            time.sleep(STEPS)
+            time.sleep(POLL if steps else STEPS)
 
 
 @contextmanager
@@ -225,13 +230,5 @@ def spans_told() -> Iterator[None]:
 
 def task_summary(task: "TaskRun") -> str:
     took = f"{task.seconds:.2f} s" if task.seconds else ""
-    words = plain_message(task.state.message) if task.state.kind in ("FAILED", "COMPLETED") else ""
+    words = task.state.words if task.state.kind in ("FAILED", "COMPLETED") else ""
     return ", ".join(part for part in (words or task.state.name.lower(), took) if part)
-
-
-def plain_message(message: str | None) -> str:
-    return re.sub(r"^(Task|Flow) run encountered an exception:? (\w+: )?", "", message or "")
-
-
-def result_of(api: "PrefectApi", run: str) -> dict[str, Any] | None:
-    return join_parts(map(json.loads, api.list_artifacts(run, RESULT)))

@@ -13,6 +13,6 @@ commands = typer.Typer(help="Make hub, targets, stores and Prefect ready for the
 
 commands.command("hub", epilog=PLAN_EXIT_CODES)(setup_hub)
 commands.command("credentials", epilog=EXIT_CODES)(write_credentials)
-commands.command("target", epilog=EXIT_CODES)(setup_target)
+commands.command("target", epilog=PLAN_EXIT_CODES)(setup_target)
 commands.command("store", epilog=EXIT_CODES)(setup_store)
-commands.command("prefect", epilog=EXIT_CODES)(setup_prefect)
+commands.command("prefect", epilog=PLAN_EXIT_CODES)(setup_prefect)

@@ -18,7 +18,7 @@ GROUPS: Final = {
     ),
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "scan", "import"),
-    "Emergencies": ("revoke", "drill", "whois", "incidents"),
+    "Emergencies": ("revoke", "drill", "whois", "kill", "incidents"),
     "Disaster recovery": ("backup",),
     "Temporary access": ("access",),
     "Organisations": ("share", "offboard"),
@@ -70,6 +70,7 @@ SUMMARIES: Final = {
     "revoke": "End leaked credentials everywhere, at once.",
     "drill": "Try out a revocation in the local stack.",
     "whois": "Find the secret that a value or fingerprint belongs to.",
+    "kill": "End leaked tokens, known to the catalogue or not.",
     "offboard": "Show what a project has, or end all of it with proof.",
     "incidents": "Show incidents, newest first, or one in full.",
     "due": "Show when and why each secret is rotated next.",
@@ -160,6 +161,11 @@ EXAMPLES: Final = {
     ),
     "drill": ("keyturn drill ml-training/database", "keyturn drill ml-training/database --mode revoke-only --expect 1"),
     "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c07", "keyturn whois --scanner trufflehog.jsonl"),
+    "kill": (
+        "keyturn kill --stdin",
+        "keyturn kill --stdin --host gitlab.example.com",
+        "keyturn kill --list",
+    ),
     "incidents": ("keyturn incidents --open", "keyturn incidents INC-1 --report ./report"),
     "investigate": (
         "keyturn investigate ml-training/database --from 7d",

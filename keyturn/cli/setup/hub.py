@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from keyturn.cli.environment import load_catalogue
-from keyturn.cli.failures import FAILED
+from keyturn.cli.failures import DIFFERS, FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
 from keyturn.cli.setup.hub_commands import (
@@ -39,13 +39,12 @@ if TYPE_CHECKING:
 ROLE_ID: Final = "role-id"
 SECRET_ID: Final = "secret-id"
 READ_BY_OWNER: Final = 0o400
-DIFFERS: Final = 3
 PLAN_EXIT_CODES: Final = """\b
 Exit codes:
-  0    the hub is as the catalogue needs it
+  0    nothing is missing
   1    failed, not valid, or something could not be checked
   2    wrong usage
-  3    something differs, and --apply was not given"""
+  3    something is missing or differs, and --apply was not given"""
 
 ALWAYS: Final = ("worker", "revoker", "notary")
 """Whose logins every installation needs."""

@@ -152,8 +152,8 @@ def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
     """The plan, once no record that an auditor may read holds a value; without the auditor's policy where one may."""
     from keyturn.core.rights.hub_setup import Kind
     from keyturn.core.rights.rights import HubPlaces
-    from keyturn.rights.hub import AUDITOR
     from keyturn.rights.hub_apply import DOING
+    from keyturn.rights.hub_policies import AUDITOR
     from keyturn.rotation.repair.record_upkeep import move_all_values
 
     policy = f"{Kind.POLICY}:{HubPlaces(house=WorkspaceNames.from_environment(os.environ).own).named(AUDITOR)}"

@@ -3,9 +3,13 @@
 import os
 import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from keyturn.cli.environment import load_catalogue, stack_in_use
+from keyturn.cli.failures import DIFFERS, FAILED
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note, write_table, write_text
 from keyturn.cli.running.doctor import in_prefect, rows
@@ -29,6 +33,9 @@ WORKERS: Final = {
 
 def setup_prefect(
     failure_url: FailureUrlOption = None,
+    logins: Annotated[
+        Path | None, typer.Option("--logins", metavar="DIR", help="Where `setup hub --logins` has put the logins.")
+    ] = None,
     apply: ApplyOption = False,
     catalogue: CatalogueOption = None,
     workspace: WorkspaceOption = DEFAULT,
@@ -50,13 +57,19 @@ def setup_prefect(
     results = [each for each in checks if each.grade != "ok"]
     if results:
         write_table(("", "what", "how it is, and what to do"), rows(results))
-    write_text("\n".join(worker_lines(names, declared)))
+    write_text("\n".join(worker_lines(names, declared, logins)))
+    grades = {str(result.grade) for result in results}
+    if not apply and grades & {"unknown", "failed"}:
+        raise typer.Exit(FAILED if "unknown" in grades else DIFFERS)
 
 
-def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
+def worker_lines(names: WorkspaceNames, declared: "Catalogue", logins: Path | None) -> Iterator[str]:
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
-    yield "start each worker with its files from DIR (`setup hub --logins`), worker and revoker also with cloud logins:"
+    yield "start each worker with the files of its login, worker and revoker also with cloud logins:"
+    if logins is None:
+        yield "  export LOGINS=  # the directory that `setup hub --logins` has written"
+    home = shlex.quote(str(logins.absolute())) if logins else '"$LOGINS"'
     roles = {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}
     ledger = os.environ.get("KEYTURN_LEDGER") or "FILE"
     place = "" if "://" in ledger else f"KEYTURN_LEDGER={shlex.quote(ledger)} "
@@ -65,7 +78,7 @@ def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
             continue
         role = roles.get(login, f"{names.own}-{login}")
         polling = "PREFECT_WORKER_QUERY_SECONDS=2 " if queue == "emergency" else ""
-        files = f"KEYTURN_HUB_ROLE_ID_FILE=DIR/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE=DIR/{role}/secret-id"
+        files = f"KEYTURN_HUB_ROLE_ID_FILE={home}/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE={home}/{role}/secret-id"
         start = f"prefect worker start --pool {names.own} --work-queue {queue} --type keyturn"
         yield f"  {files} {place}{polling}{start}"
         if roles and login not in roles:

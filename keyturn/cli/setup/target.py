@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from keyturn.cli.environment import connected_hub, insist_on_hub, load_catalogue
-from keyturn.cli.failures import FAILED
+from keyturn.cli.failures import DIFFERS, FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
 from keyturn.core.errors import Conflict, Invalid
@@ -80,6 +80,8 @@ def setup_target(
         note(f"{name} is set up")
     elif planned.refused:
         raise typer.Exit(FAILED)
+    elif not planned.is_empty:
+        raise typer.Exit(DIFFERS)
 
 
 def administrator(

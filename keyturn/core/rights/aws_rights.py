@@ -142,7 +142,7 @@ def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], k
         delete = ["DeleteSecret"] if some.deletes else []
         return [
             *_allow("FindByListing", "secretsmanager", ["BatchGetSecretValue", "ListSecrets"], [ANYTHING]),
-            *_allow("Look", "secretsmanager", ["DescribeSecret", "GetSecretValue"], named),
+            *_allow("Look", "secretsmanager", ["DescribeSecret", "GetResourcePolicy", "GetSecretValue"], named),
             *_allow("MakeWithTheMark", "secretsmanager", ["CreateSecret", "TagResource"], named, MARKED),
             *_allow("WriteWhatIsMarked", "secretsmanager", write, named, OURS),
             *_allow("WriteWhatIsAdopted", "secretsmanager", adopt, foreign),

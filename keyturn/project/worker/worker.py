@@ -134,12 +134,27 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         await super()._initialize_after_sync()
         if self._work_pool and not self._heeding:
             self._heeding = True
+            await self._warn_of_queues()
             self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
             self._beside(crash_leftovers(self.client, self._work_pool_name))
             # The loaded objects stay, and need no collection after each run.
             gc.collect()
             gc.freeze()
             self._contexts.prepare()
+
+    async def _warn_of_queues(self) -> None:
+        """Report requested queues that the pool lacks: the server gives such a worker nothing, and no error."""
+        names = set[str]()
+        with suppress(PrefectException, httpx.HTTPError):
+            names = {queue.name for queue in await self.client.read_work_queues(work_pool_name=self._work_pool_name)}
+        if names and (lacking := sorted(self._work_queues - names)):
+            self._logger.error(
+                "the pool %s has no queue %s: this worker gets no runs. It has %s. Correct --work-queue, or run "
+                "`keyturn setup prefect --apply`",
+                self._work_pool_name,
+                ", ".join(lacking),
+                ", ".join(sorted(names)),
+            )
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         self._exit_stack.push_async_callback(stopped, asyncio.create_task(work))

@@ -1,6 +1,7 @@
 """A REST API as a target: single requests, as the catalogue describes them."""
 
 import base64
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
+from urllib3 import connectionpool
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import leaves_in_clear
@@ -31,6 +33,9 @@ MOST_PAGES: Final = 100
 ADMIN: Final = "admin."
 SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
 """What a header can carry (RFC 9110, 5.5)."""
+
+# It logs whole paths, which may hold a value.
+logging.getLogger(connectionpool.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
 class HttpApi:

@@ -28,14 +28,21 @@ from keyturn.revocation.lock import (
     seize_record,
 )
 from keyturn.revocation.other_fields import fields_beside
-from keyturn.revocation.sight import EVERY, Sight, hub_set_back, read_versions, remembered_versions, unseen_versions
+from keyturn.revocation.readable_versions import (
+    EVERY,
+    Sight,
+    hub_set_back,
+    read_versions,
+    remembered_versions,
+    unseen_versions,
+)
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.repair.recoverable_values import Value
 from keyturn.rotation.repair.recoverable_values import held_value as held_by
 from keyturn.rotation.state import record_store
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
-from keyturn.strategies.accounts import username
+from keyturn.strategies.database_users import username
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 FORGOTTEN: Final = (

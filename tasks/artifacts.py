@@ -17,7 +17,7 @@ from keyturn.rotation.copies.push import CopyState, Pushed
 from keyturn.rotation.copies.push import look_at_copies as look_at_places
 from keyturn.rotation.state.context import Workspace
 from tasks.step import task
-from tasks.story import target_of
+from tasks.step_names import target_of
 from tasks.workspace import current_workspace
 
 Row = dict[str, str | int]

@@ -17,7 +17,7 @@ from keyturn.core.ports.viewers import DASHBOARD
 from keyturn.core.rights.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
 from keyturn.core.rights.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.grants.access_request import ARCHIVE, GRANTS
-from keyturn.grants.telling import ACCESS_TOLD
+from keyturn.grants.notifications import ACCESS_TOLD
 from keyturn.keys.key_rotations import MANAGED_KEYS
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY

@@ -1,0 +1,1 @@
+"""Formats of leaked tokens, and their end."""
