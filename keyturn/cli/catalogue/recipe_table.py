@@ -73,8 +73,8 @@ def cells(name: str, recipe: "Recipe") -> Iterator[str]:
     yield "yes" if facts.shown_once else "no"
     yield facts.ends
     yield left(recipe)
-    seen = ", ".join(sorted({source.seen for source in recipe.sources}))
-    yield f"{newest.checked}, {newest.document} ({seen})"
+    kinds = ", ".join(sorted({source.seen for source in recipe.sources}))
+    yield f"{newest.checked}, {newest.document} ({kinds})"
 
 
 def left(recipe: "Recipe") -> str:
