@@ -9,7 +9,8 @@ from keyturn.catalogue.recipes.expand import rotation_settings, target_settings
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text import templates
 from local.emulators.recipes.created_keys import CreatedKeys
-from local.emulators.recipes.server import RecipeServer, redirected
+from local.emulators.recipes.logins import SignedIn
+from local.emulators.recipes.server import RecipeServer, Service, redirected
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
 from tests.support.lab import Declared
@@ -41,10 +42,16 @@ class RecipeKind(Kind):
             if name.startswith("admin.")
         }
         self.service = CreatedKeys(rotation, target, fields, self.recipe.emulator)
-        server = site.server(f"recipe {self.name}", lambda: RecipeServer(self.service), lambda made: made.url)
-        self.rotation = redirected(rotation, server.url) | {"grace": "0s", "target": "api"}
+        server = site.server(
+            f"recipe {self.name}", lambda: RecipeServer(self._served(target, fields)), lambda made: made.url
+        )
+        self.rotation = redirected(rotation, server.url) | {"interval": "30d", "grace": "0s", "target": "api"}
         self.target = redirected(target, server.url) | {"admin": admin(site, SecretFields(fields))}
         self.changes = frozenset(rotation["answer"])
+
+    def _served(self, target: dict[str, Any], fields: dict[str, str]) -> Service:
+        login = self.service.login
+        return SignedIn(self.service, target, fields, login["login.token"]) if login else self.service
 
     def make(self, site: Site) -> Declared:
         if self.alone:

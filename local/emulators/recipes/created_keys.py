@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from keyturn.core.text import templates
+from local.emulators.recipes.logins import new_token
 from local.emulators.recipes.matching import Captured, Received, Shape, put, satisfy
 from local.emulators.recipes.server import Answer, Service, base_of
 
@@ -52,8 +53,10 @@ class CreatedKeys(Service):
         self._lock = threading.Lock()
         self._id = self.rotation.get("id_field", "id")
         constants = self.rotation.get("constants", {})
-        known = {**constants, **{f"admin.{name}": value for name, value in self.admin.items()}}
+        self.login = new_token(self.target)
+        known = {**constants, **self.login, **{f"admin.{name}": value for name, value in self.admin.items()}}
         base = base_of(self.target["url"])
+        test_base = base_of(self.target.get("test_url", self.target["url"]))
         headers = self.target.get("headers", {})
 
         def shape(settings: Mapping[str, Any], method: str, base: str = base, *, as_admin: bool = True) -> Shape:
@@ -63,7 +66,7 @@ class CreatedKeys(Service):
         test = self.rotation["test"]
         deletes = self.rotation["delete"]
         self._create = shape(self.rotation["create"], "POST")
-        self._test = shape(test, "GET", base_of(test["url"]) if "url" in test else base, as_admin=False)
+        self._test = shape(test, "GET", test_base, as_admin=False)
         self._deletes = [shape(each, "DELETE") for each in (deletes if isinstance(deletes, list) else [deletes])]
         listing = self.rotation.get("list")
         self._list = shape(listing, "GET") if listing else None
@@ -108,7 +111,7 @@ class CreatedKeys(Service):
         for number, shape in enumerate(self._deletes):
             yield "delete", shape, partial(self._deleted, number=number)
         if self._more:
-            yield "list", self._more, lambda values: self._listed(int(values["next"]))
+            yield "list", self._more, lambda values: self._listed(self._start(values))
         if self._used:
             yield "last_used", self._used, self._last_used
         if self._list:
@@ -175,12 +178,19 @@ class CreatedKeys(Service):
     def _listed(self, start: int) -> Answer:
         listing = self.rotation["list"]
         keys = list(self.keys.values())
-        paged = "more" in listing
-        page = keys[start : start + PAGE] if paged else keys
+        paged, size = "more" in listing, listing.get("page_size", PAGE)
+        page = keys[start : start + size] if paged else keys
         document = put({}, listing.get("items", ""), [self._entry(key) for key in page])
-        if paged and start + PAGE < len(keys):
-            document = put(document, listing["next"], str(start + PAGE))
+        if "next" in listing and paged and start + size < len(keys):
+            document = put(document, listing["next"], str(start + size))
         return self._success(listing, document)
+
+    def _start(self, values: Captured) -> int:
+        """Where a page begins, by a token, the number of entries before it, or the page's number."""
+        listing = self.rotation["list"]
+        if "page" in values:
+            return (int(values["page"]) - int(listing.get("first_page", 1))) * int(listing.get("page_size", PAGE))
+        return int(values.get("next") or values["offset"])
 
     def _entry(self, key: Key) -> Any:
         listing = self.rotation["list"]
