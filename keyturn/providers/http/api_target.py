@@ -266,7 +266,8 @@ class HttpApi:
             problem = f"no answer within {self._timeout:g} s"
             return Unavailable(doing, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
-            problem = f"its ca_file {self._session.verify} can't be read"
+            trusted = next(iter(self._sessions.values())).verify
+            problem = f"its ca_file {trusted} can't be read"
             return Invalid(doing, self.name, problem, "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
             return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
