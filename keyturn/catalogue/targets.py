@@ -151,7 +151,7 @@ class RedisSettings(TargetBase):
 
 
 def _names_account(dn: str) -> str:
-    if templates.names(dn) != ["account"]:
+    if templates.names(dn) != ("account",):
         raise refused("does not hold {{account}} once, and nothing else", "Write cn={{account}},ou=apps,dc=example.")
     return dn
 

@@ -102,7 +102,8 @@ class HttpApiKey(RestStrategy):
         create = replace(self.requests.create, body=templates.replace_whole(self.requests.create.body, dates))
         values_made = {name: generate(policy) for name, policy in self.generated.items()}
         sent = {f"candidate.{name}": value for name, value in values_made.items()}
-        values = self.fields({**dates, "unique": secrets.token_hex(6), **sent}, current)
+        unique = secrets.token_hex(6)
+        values = self.fields({**dates, "unique": unique, **sent}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
         if lacks := shortfall(create, answer):
@@ -113,7 +114,17 @@ class HttpApiKey(RestStrategy):
         if lacking := sorted(name for name, value in fields.items() if value is None):
             problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(fields[self.keys.id])}"
             raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
+        self._remove_twins(unique, fields[self.keys.id])
         return SecretFields({**values_made, **fields})
+
+    def _remove_twins(self, unique: str, made: Sensitive | None) -> None:
+        """Delete the keys of the same request, which a proxy on the way may have sent twice."""
+        if not any("unique" in templates.names(text) for text in self.keys.where.values()):
+            return
+        doing = "look for a second key of one request at"
+        for entry in self.entries(doing):
+            if self._is_own(entry, unique) and self._id(entry, doing) != (made.reveal() if made else ""):
+                self._delete(Sensitive(self._id(entry, doing)))
 
     def _take_back(self, made: Sensitive | None) -> str:
         if made is None:
@@ -206,10 +217,12 @@ class HttpApiKey(RestStrategy):
         listed = self.entries("look up a key at")
         return next((entry for entry in listed if self._id(entry) == made), None)
 
-    def _is_own(self, entry: Answer) -> bool:
+    def _is_own(self, entry: Answer, unique: str = "") -> bool:
+        """Whether an entry is this secret's; with ``unique``, of the request that sent this."""
         values = {**self.requests.constants, "path": self.path}
+        marks = re.escape(unique) if unique else UNIQUE
         for pointer, text in self.keys.where.items():
-            wanted = templates.pattern(text, lambda name: UNIQUE if name == "unique" else re.escape(values[name]))
+            wanted = templates.pattern(text, lambda name: marks if name == "unique" else re.escape(values[name]))
             owner = entry.text(pointer)
             if owner is None or not wanted.fullmatch(owner.reveal()):
                 return False

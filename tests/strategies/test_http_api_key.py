@@ -129,6 +129,20 @@ class TestHttpApiKey(StrategyContract):
 # --- what a dead run leaves --------------------------------------------------------------------------------
 
 
+def test_the_second_key_of_a_request_that_was_sent_twice_is_deleted(server: RestApi) -> None:
+    strategy = opened(server)
+    other = strategy.mint(None)
+
+    def twice(said: Said) -> Said:
+        twin = {**said.body["data"], "id": 1, "value": "twin", "used": None}
+        server.keys["1"] = twin
+        return said
+
+    server.after["POST"] = twice
+    made = strategy.mint(None)
+    assert set(server.keys) == {other["id"].reveal(), made["id"].reveal()}
+
+
 def test_a_key_whose_answer_was_lost_is_swept_and_no_other(server: RestApi, strategy: HttpApiKey) -> None:
     neighbour = opened(server, "apps/contract-too").mint(None)
     by_hand = server._new_key("ml/team", "made by a person").body["data"]
@@ -352,8 +366,8 @@ def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, st
 
 
 def test_a_list_entry_without_an_id_is_refused(server: RestApi) -> None:
+    opened(server).mint(None)
     strategy = opened(server, list=listing(id="/nothing"))
-    strategy.mint(None)
     with pytest.raises(Invalid, match="an entry without an id"):
         strategy.existing_ids()
 
@@ -664,7 +678,8 @@ def test_a_value_that_is_made_here_is_sent_and_kept_with_the_id_of_the_answer(se
     strategy = opened(server, create=create, answer={"id": "/data/id"}, generate=rules)
     candidate = strategy.mint(None)
     assert set(candidate) == strategy.credential_fields == {"id", "key"}
-    assert json.loads(server.told[-1].body)["value"] == candidate["key"].reveal()
+    (sent,) = [told for told in server.told if told.method == "POST"]
+    assert json.loads(sent.body)["value"] == candidate["key"].reveal()
     assert len(candidate["key"].reveal()) == 40
     strategy.verify(Change(PATH, 2, candidate, None))
     assert strategy.accepts(candidate) is True

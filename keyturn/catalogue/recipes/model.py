@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
-from keyturn.settings.fields import Line, Model, refused
+from keyturn.settings.fields import Duration, Line, Model, refused
 from keyturn.settings.requests import ShortName
 from keyturn.strategies.registry import STRATEGIES
 
@@ -104,6 +104,15 @@ class SourceSettings(Model):
     """The kind of source. `memory` means that no document was read: check it before you rely on it."""
 
 
+class OrphanSettings(Model):
+    """A credential that no one knows, which a lost answer or a request sent twice may leave at the service."""
+
+    lives: Duration | None = None
+    """How long it lives at most; without it, until a person deletes it."""
+    remedy: Line
+    """What a person can do about it."""
+
+
 class FactSettings(Model):
     """What a person wants to know before using it."""
 
@@ -113,6 +122,8 @@ class FactSettings(Model):
     """Whether the service shows the value only in the answer that creates it."""
     ends: Line
     """How long an ended credential may keep working, such as "at once" or "within 60 s"."""
+    orphan: OrphanSettings | None = None
+    """What a rotation may leave where the service gives no way to find it."""
     admin: Line
     """The right that the admin credential needs at the service."""
     limits: tuple[Line, ...] = ()

@@ -266,8 +266,7 @@ class HttpApi:
             problem = f"no answer within {self._timeout:g} s"
             return Unavailable(doing, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
-            trusted = next(iter(self._sessions.values())).verify
-            problem = f"its ca_file {trusted} can't be read"
+            problem = f"its ca_file {next(iter(self._sessions.values())).verify} can't be read"
             return Invalid(doing, self.name, problem, "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
             return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
