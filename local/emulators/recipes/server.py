@@ -62,10 +62,12 @@ def base_of(url: str) -> str:
 
 
 def redirected(data: Any, server: str) -> Any:
-    """Settings with every https address replaced by the emulator's."""
-    if isinstance(data, dict):
-        return {key: redirected(inner, server) for key, inner in data.items()}
+    """Settings with every `url` replaced by the emulator's."""
     if isinstance(data, list):
         return [redirected(inner, server) for inner in data]
-    is_url = isinstance(data, str) and data.startswith("https://")
-    return server + base_of(data) if is_url else data
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: server + base_of(inner) if key == "url" and isinstance(inner, str) else redirected(inner, server)
+        for key, inner in data.items()
+    }
