@@ -2,8 +2,8 @@
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the worker's own
-# short-lived token must not be the one.
+# A lease ends with the token that asked for it (strategy vault-dynamic), so the worker's own short-lived token must
+# not be the one.
 path "database/creds/*" {
   capabilities = ["read"]
 }

@@ -45,7 +45,7 @@ def _database_roles(catalogue: Catalogue, paths: Collection[str]) -> Iterator[tu
     """The database roles of these secrets."""
     for path in set(paths) & set(catalogue.secrets):
         rotation = catalogue.secrets[path].rotation
-        if isinstance(rotation, VaultDynamicSettings):
+        if isinstance(rotation, VaultDynamicSettings) and rotation.engine == "database":
             yield rotation.mount, rotation.role
 
 

@@ -158,7 +158,7 @@ def _mounts(declared: HubDeclaration) -> Iterator[HubResource]:
 def _needed_by(rotation: StrategySettings) -> Iterator[tuple[str, str]]:
     match rotation:
         case VaultDynamicSettings() | VaultStaticRoleSettings():
-            yield rotation.mount, "database"
+            yield rotation.mount, rotation.engine
         case CertificateSettings():
             yield rotation.mount, "pki"
 

@@ -59,6 +59,11 @@ class StrategySettings(Timing):
     leaves_tokens: ClassVar[bool] = False
     """Whether tokens of the hub ask for it at ``mount``, which outlive a run that died with one."""
 
+    @classmethod
+    def needs_target(cls) -> bool:
+        """Whether an entry without a target is incomplete."""
+        return "target" in cls.model_fields and cls.model_fields["target"].is_required()
+
     @property
     def asks_for_renewal(self) -> bool:
         """Whether a server is asked when the credential is to be replaced."""

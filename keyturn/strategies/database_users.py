@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from keyturn.core.errors import Invalid
-from keyturn.core.ports.strategies import AccountTarget, Change, RevokeResult
+from keyturn.core.ports.strategies import AccountTarget, Change, LeavesSessions, RevokeResult
+from keyturn.core.rights.capabilities import capability
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.settings.fields import Line, RoleName, refused
@@ -16,6 +17,8 @@ from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 DATABASES = frozenset({"postgresql", "mysql"})
+ACCOUNTS = DATABASES | {"ldap"}
+"""The kinds of target with accounts and passwords."""
 
 GAP = "with one user, logins are refused from the change until the consumer has read the new password"
 
@@ -50,7 +53,7 @@ class AccountStrategy(LoginStrategy):
         if account is None or (account not in self.users and not self.accepts(credential)):
             return RevokeResult()
         self.preflight(credential, None)
-        return RevokeResult(self.target.revoke(account, sequence=sequence))
+        return revoked(self.target, account, sequence)
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         return self.target.last_sequence({*self.users, *filter(None, map(username, credentials))})
@@ -62,7 +65,7 @@ class AccountStrategy(LoginStrategy):
                 yield user
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        return RevokeResult(self.target.revoke(name, sequence=sequence))
+        return revoked(self.target, name, sequence)
 
     def accepts(self, credential: SecretFields) -> bool | None:
         account = self.named(credential)
@@ -72,13 +75,21 @@ class AccountStrategy(LoginStrategy):
         return username(credential) if "password" in credential else None
 
 
+def revoked(target: AccountTarget, account: str, sequence: int) -> RevokeResult:
+    """End an account's logins and sessions, and say which sessions its target can't end."""
+    leaves, count = capability(target, LeavesSessions), target.revoke(account, sequence=sequence)
+    return RevokeResult(count, outlives=(leaves.left_open(account),) if leaves else ())
+
+
 class AlternatingUsers(AccountStrategy):
     """Two accounts alternate, so the old password works until it is retired.
 
-    Both are members of ``owner_role`` and act as it, so the role owns what either makes.
+    Both are members of ``owner_role`` and act as it, so the role owns what either makes; a directory has none.
     """
 
-    def __init__(self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str], owner_role: str) -> None:
+    def __init__(
+        self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str], owner_role: str | None
+    ) -> None:
         super().__init__(target, policy, users)
         self.owner_role = owner_role
 
@@ -197,7 +208,7 @@ def is_true(value: Any) -> bool:
 class AlternatingUsersSettings(StrategySettings):
     """Two accounts alternate, so that the old password works until its grace is over."""
 
-    targets = DATABASES
+    targets = ACCOUNTS
     claims = ("users",)
 
     strategy: Literal["alternating-users"]
@@ -206,8 +217,8 @@ class AlternatingUsersSettings(StrategySettings):
     """The name of the target that the users log in to."""
     users: Annotated[tuple[RoleName, RoleName], AfterValidator(_different)]
     """The two login roles. No other secret may rotate them."""
-    owner_role: RoleName
-    """The role without login that both are members of, and that owns what they make."""
+    owner_role: RoleName | None = None
+    """The role without login that both are members of, and that owns what they make; not in a directory."""
     password: PasswordSettings = PasswordSettings()
     """What the passwords look like."""
 
@@ -225,7 +236,7 @@ class AlternatingUsersSettings(StrategySettings):
 class SingleUserSettings(StrategySettings):
     """One account's password is changed in place: between target and consumer nothing works for a moment."""
 
-    targets = DATABASES
+    targets = ACCOUNTS
     claims = ("user",)
 
     strategy: Literal["single-user"]
@@ -237,7 +248,8 @@ class SingleUserSettings(StrategySettings):
     accepts_gap: Annotated[Literal[True] | None, BeforeValidator(is_true)] = None
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
     keeps_old_password: bool = False
-    """Whether the server keeps the old password next to the new one, so that there is no gap: MySQL 8.0.14 or newer."""
+    """Whether the server keeps the old password next to the new one, so that there is no gap: MySQL 8.0.14 or newer,
+    and directories other than Active Directory."""
     password: PasswordSettings = PasswordSettings()
     """What the passwords look like."""
 

@@ -1,20 +1,29 @@
-"""A new account for each version, made by the hub's database engine, kept alive, and ended by revoking its lease."""
+"""A new account for each version, made by an engine of the hub, kept alive, and ended by revoking its lease."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.core.issued_tokens import LEASE_TOKENS, rules_to_issue, rules_to_use
-from keyturn.core.ports.engines import DatabaseEngine, Lease, LeaseStanding
-from keyturn.core.ports.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
+from keyturn.core.ports.engines import LEASES, DatabaseEngine, Lease, LeaseShape, LeaseStanding
+from keyturn.core.ports.strategies import EXPIRES_AT, TOKEN_ACCESSOR, Change, RevokeResult
 from keyturn.core.rights.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
-from keyturn.settings.fields import EngineMount, EngineRole, Line, refused
-from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
-from keyturn.strategies.database_users import DATABASES, username
+from keyturn.settings.fields import EngineRole, refused
+from keyturn.strategies.base import LoginStrategy, Tools, text_of
+from keyturn.strategies.hub_engines import (
+    LEASE_SHAPES,
+    EngineSettings,
+    LeaseShapeSettings,
+    Probe,
+    below,
+    check_engine,
+    lease_shape,
+)
 
 SHORTEST: Final = timedelta(hours=1)
 """The least life of an unrenewed lease: four runs of `rotate-due`, so that three may fail."""
@@ -34,18 +43,18 @@ class VaultDynamic(LoginStrategy):
     revoked.
     """
 
-    credential_fields = frozenset({"username", "password", "lease_id", TOKEN_ACCESSOR, EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
         self,
         path: str,
         engine: DatabaseEngine,
-        target: AccountTarget,
+        target: Probe,
         role: str,
         life: timedelta,
         clock: Callable[[], datetime],
         former_roles: Sequence[str] = (),
+        shape: LeaseShape = LEASES,
     ) -> None:
         self.path = path
         self.engine = engine
@@ -53,8 +62,11 @@ class VaultDynamic(LoginStrategy):
         self.role = role
         self.life = life
         self.clock = clock
-        self.place = f"{engine.mount}/creds/{role}"
         self.roles = (role, *former_roles)
+        self.shape = shape
+        self.credential_fields = frozenset({*shape.fields, "lease_id", TOKEN_ACCESSOR, EXPIRES_AT})
+        self.places = tuple(below(engine.mount, shape.credential, name) for name in self.roles)
+        self.place = self.places[0]
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         for fields in (current, candidate):
@@ -87,7 +99,7 @@ class VaultDynamic(LoginStrategy):
                 self.engine.revoke(lease_id)
 
     def verify(self, change: Change) -> None:
-        self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
+        self.target.check(change.candidate)
 
     def abandon(self, change: Change) -> None:
         self._end(change.candidate["lease_id"].reveal(), accessor(change.candidate))
@@ -95,12 +107,13 @@ class VaultDynamic(LoginStrategy):
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         if "lease_id" not in current:
             return {}
-        named = (name for name in ("lease_id", "username", TOKEN_ACCESSOR) if current.get(name))
+        named = (name for name in ("lease_id", self.shape.account, TOKEN_ACCESSOR) if current.get(name))
         return {name: current[name].reveal() for name in named}
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        count = self.target.sessions(credential_id["username"]) if "username" in credential_id else 0
-        return (f"{self.target.name}:{credential_id['username']} has {count} open sessions",) if count else ()
+        account = credential_id.get(self.shape.account)
+        count = self.target.sessions(account) if account else 0
+        return (f"{self.target.name}:{account} has {count} open sessions",) if count else ()
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         if "lease_id" in credential_id:
@@ -112,38 +125,41 @@ class VaultDynamic(LoginStrategy):
         A lease of an unnamed role ends with the token that asked for it. Raises Invalid where there is no such token
         and the account still works.
         """
-        lease_id, account = credential["lease_id"].reveal() if "lease_id" in credential else "", username(credential)
+        lease_id, account = (
+            credential["lease_id"].reveal() if "lease_id" in credential else "",
+            self._account(credential),
+        )
         if not self._is_ours(lease_id):
             return self._revoke_by_token(credential, lease_id, sequence)
+        lasting = self._lasting(credential, lease_id)
         if account is None:
             self._end(lease_id, accessor(credential))
-            return RevokeResult(
-                outlives=(f"sessions of the account of {lease_id}, whose name this version does not have",)
-            )
+            left = f"sessions of the account of {lease_id}, whose name this version does not have"
+            return RevokeResult(outlives=(left, *lasting) if self.shape.account else lasting)
         try:
-            ended = self._ended(account, sequence, lambda: self.engine.revoke(lease_id))
+            cut = self.target.revoke(account, sequence, lambda: self.engine.revoke(lease_id))
         except KeyturnError as error:
             self._end(lease_id, accessor(credential))
             left = f"sessions of {self.target.name}:{account} that were open by then: {error.problem}. {error.hint}"
-            return RevokeResult(outlives=(left.rstrip(),))
+            return RevokeResult(outlives=(left.rstrip(), *lasting))
         self._end(lease_id, accessor(credential))
-        return RevokeResult(ended)
+        return replace(cut, outlives=(*cut.outlives, *lasting))
 
     def _revoke_by_token(self, credential: SecretFields, lease_id: str, sequence: int) -> RevokeResult:
-        account, token = username(credential), accessor(credential)
+        account, token = self._account(credential), accessor(credential)
         if not (lease_id or token) or not self.accepts(credential):
             return RevokeResult()
         if account is None or token not in self.engine.tokens(self.path):
             if lease_id:
                 self._must_be_ours(lease_id)
             return RevokeResult()
-        ended = self._ended(account, sequence, lambda: self.engine.end_token(self.path, token))
+        cut = self.target.revoke(account, sequence, lambda: self.engine.end_token(self.path, token))
         self.engine.end_token(self.path, token)
         what = lease_id or f"the account {account}"
-        return RevokeResult(ended, outlives=(f"{what}, for the moments until the hub has revoked it too",))
+        return replace(cut, outlives=(*cut.outlives, f"{what}, for the moments until the hub has revoked it too"))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
-        accounts = {name for credential in credentials if (name := username(credential))}
+        accounts = {name for credential in credentials if (name := self._account(credential))}
         return self.target.last_sequence(accounts) if accounts else 0
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
@@ -165,10 +181,7 @@ class VaultDynamic(LoginStrategy):
         return RevokeResult(outlives=(f"sessions of the account of {name}, which no readable version names",))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        account = username(credential)
-        if account is None or "password" not in credential:
-            return None
-        return self.target.accepts(account, credential["password"])
+        return self.target.accepts(credential) if any(credential.get(name) for name in self.shape.fields) else None
 
     def renew(self, credential_id: Mapping[str, str]) -> None:
         """Renew the lease once less than half of it, or than 45 minutes, is left. Raises NotFound when it has ended."""
@@ -180,7 +193,7 @@ class VaultDynamic(LoginStrategy):
             raise NotFound(
                 "renew", credential_id["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --now`"
             )
-        if wants_renewal(lease):
+        if self.shape.renewable and wants_renewal(lease):
             self.engine.renew(credential_id["lease_id"])
 
     def _end(self, lease_id: str, token: str) -> None:
@@ -188,15 +201,17 @@ class VaultDynamic(LoginStrategy):
         if token:
             self.engine.end_token(self.path, token)
 
-    def _ended(self, account: str, sequence: int, revoke: Callable[[], None]) -> int:
-        try:
-            return self.target.revoke(account, sequence=sequence)
-        except Denied:
-            # Accounts of the engine's admin are mostly not ours to alter, and ending sessions takes fewer rights.
-            return self.target.end_sessions(account, revoke)
+    def _account(self, fields: SecretFields) -> str | None:
+        return text_of(fields, self.shape.account)
+
+    def _lasting(self, credential: SecretFields, lease_id: str) -> tuple[str, ...]:
+        if self.shape.ends_with_lease:
+            return ()
+        until = text_of(credential, EXPIRES_AT) or "it expires"
+        return (f"the credential of {lease_id}, which its engine can't end: it works until {until}",)
 
     def _is_ours(self, lease_id: str) -> bool:
-        return any(lease_id.startswith(f"{self.engine.mount}/creds/{role}/") for role in self.roles)
+        return any(lease_id.startswith(f"{place}/") for place in self.places)
 
     def _must_be_ours(self, lease_id: str) -> None:
         if not self._is_ours(lease_id):
@@ -206,7 +221,10 @@ class VaultDynamic(LoginStrategy):
             raise Invalid("rotate", lease_id.rpartition("/")[0], f"{problem} than {self.place}", hint)
 
     def _must_last(self) -> None:
-        terms, name = self.engine.terms(self.role), f"{self.engine.mount}/roles/{self.role}"
+        terms, name = self.engine.terms(self.role), below(self.engine.mount, self.shape.role, self.role)
+        if not self.shape.renewable and terms.default < self.life:
+            problem = f"its leases last {terms.default} and can't be renewed, and one rotation and its grace need"
+            raise Invalid("read", name, f"{problem} {self.life}", "Raise their default life, or rotate more often")
         if terms.longest < self.life:
             problem = f"its leases can last {terms.longest}, and one rotation and its grace need {self.life}"
             hint = "Raise its max_ttl, and max_lease_ttl of the mount, or rotate more often"
@@ -229,23 +247,19 @@ def wants_renewal(lease: LeaseStanding) -> bool:
     return lease.left < max(lease.granted / 2, EARLY)
 
 
-class VaultDynamicSettings(StrategySettings):
-    """The hub's database engine makes a new account for each version."""
+class VaultDynamicSettings(EngineSettings):
+    """An engine of the hub makes a new account for each version."""
 
-    targets = DATABASES
     renews = True
-    claims_role = True
     leaves_tokens = True
 
     strategy: Literal["vault-dynamic"]
     """How the secret is replaced."""
-    target: Line
-    """The name of the target that the new account is tried at."""
-    mount: EngineMount = "database"
-    """Where the hub's database engine is mounted."""
     role: EngineRole
     """The engine's role, of no other secret. Its leases last an hour or more unless they are renewed, and can last
     for interval, jitter and grace together."""
+    shape: LeaseShapeSettings | None = None
+    """Where the engine's paths, keys and fields differ from what Keyturn knows of its type."""
 
     former_roles: tuple[EngineRole, ...] = ()
     """Roles that the secret took leases of before, and no other secret's: these leases end like those of `role`."""
@@ -256,9 +270,22 @@ class VaultDynamicSettings(StrategySettings):
             raise refused(f"{self.role} is the role in use", "Leave it out here.", "former_roles")
         return self
 
+    @model_validator(mode="after")
+    def _engine_is_described(self) -> Self:
+        check_engine(self.engine, LEASE_SHAPES, self.shape is not None and "fields" in self.shape.model_fields_set)
+        if self.lease_shape.account and self.lease_shape.account not in self.lease_shape.fields:
+            remedy = "Name one of the fields that holds no secret, or account: null."
+            raise refused(f"there is no field {self.lease_shape.account}", remedy, "shape")
+        self.check_requests(self.lease_shape.fields)
+        return self
+
+    @property
+    def lease_shape(self) -> LeaseShape:
+        return lease_shape(self.engine, self.shape)
+
     @property
     def lease_places(self) -> tuple[str, ...]:
-        return tuple(f"{self.mount}/creds/{role}" for role in (self.role, *self.former_roles))
+        return tuple(below(self.mount, self.lease_shape.credential, role) for role in (self.role, *self.former_roles))
 
     def commands_to_end(self) -> tuple[str, ...]:
         return tuple(f"vault lease revoke -prefix {place}" for place in self.lease_places)
@@ -271,7 +298,11 @@ class VaultDynamicSettings(StrategySettings):
             " (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. A token is ended by"
             " its own lease, so no other token is within reach.",
             (
-                allow(f"{self.mount}/roles/{self.role}", "read"),
+                *(
+                    allow(below(self.mount, path, self.role), "read")
+                    for path in (self.lease_shape.role, self.lease_shape.terms)
+                    if path
+                ),
                 allow(f"sys/mounts/{self.mount}/tune", "read"),
                 *rules_to_issue(places.state_mount, places.lease_token_role, LEASE_TOKENS),
                 *(
@@ -286,12 +317,13 @@ class VaultDynamicSettings(StrategySettings):
 
     def rights_to_ask(self, places: HubPlaces) -> Iterator[Section]:
         yield Section(
-            "A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the"
-            " worker's own short-lived token must not be the one.",
-            (allow(f"{self.mount}/creds/{self.role}", "read"), *rules_to_use()),
+            "A lease ends with the token that asked for it (strategy vault-dynamic), so the worker's own short-lived"
+            " token must not be the one.",
+            (allow(self.lease_places[0], "read" if self.lease_shape.body is None else "update"), *rules_to_use()),
         )
 
     def open(self, path: str, tools: Tools) -> VaultDynamic:
         life = (self.longest or timedelta(0)) + self.grace
-        engine, target = tools.hub.database(self.mount), tools.target(self.target)
-        return VaultDynamic(path, engine, target, self.role, life, tools.clock, self.former_roles)
+        engine = tools.hub.database(self.mount, leases=self.lease_shape)
+        probe, shape = self.probe(path, tools), self.lease_shape
+        return VaultDynamic(path, engine, probe, self.role, life, tools.clock, self.former_roles, shape)

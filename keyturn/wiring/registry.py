@@ -45,6 +45,7 @@ TARGETS: Final = {
     "postgresql": ("keyturn.providers.postgresql.target", "PostgreSQL", "postgres"),
     "mysql": ("keyturn.providers.mysql.target", "MySQL", "mysql"),
     "redis": ("keyturn.providers.redis.target", "Redis", "redis"),
+    "ldap": ("keyturn.providers.ldap.target", "Ldap", ""),
     "aws-iam": ("keyturn.providers.aws.iam", "AwsIam", "aws"),
     "microsoft-graph": ("keyturn.providers.azure.graph", "MicrosoftGraph", "azure"),
     "azure-resource-manager": ("keyturn.providers.azure.resource_manager", "AzureResourceManager", "azure"),

@@ -7,7 +7,7 @@ from keyturn.catalogue.recipes import Library
 from keyturn.core.sensitive import SecretFields
 from local.emulators.recipes.accounts import Accounts
 from local.emulators.recipes.exchanges import Exchanges
-from local.emulators.recipes.play import PLAYERS, play
+from local.emulators.recipes.play import PLAYERS, play, served
 from local.emulators.recipes.server import RecipeServer, redirected
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
@@ -47,7 +47,7 @@ class RecipeKind(Kind):
 
     def prepare(self, site: Site) -> None:
         self.service = play(self.recipe)
-        server = site.server(f"recipe {self.name}", lambda: RecipeServer(self.service), lambda made: made.url)
+        server = site.server(f"recipe {self.name}", lambda: RecipeServer(served(self.service)), lambda made: made.url)
         rotation = self.service.rotation
         self.rotation = redirected(rotation, server.url) | {"grace": "0s", "interval": "30d", "target": "api"}
         if self.name.endswith(IN_PLACE):

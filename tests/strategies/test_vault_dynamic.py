@@ -18,6 +18,7 @@ from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.strategies.hub_engines import AccountProbe
 from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, VaultDynamicSettings, wants_renewal
 from local.prepare import DATABASE, LEASE, REVOKER
 from local.support.ports import free_port
@@ -61,7 +62,9 @@ def strategy(
     clock: Callable[[], datetime] = now,
     former: Sequence[str] = (),
 ) -> VaultDynamic:
-    return VaultDynamic("apps/contract", hub.database("database"), database.target(), role, life, clock, former)
+    return VaultDynamic(
+        "apps/contract", hub.database("database"), AccountProbe(database.target()), role, life, clock, former
+    )
 
 
 def other_password(candidate: SecretFields) -> SecretFields:
@@ -335,7 +338,7 @@ def another_admin(lab: Lab, *rights: str) -> Iterator[PostgreSQL]:
 
 
 def over(hub: VaultHub, target: AccountTarget, role: str) -> VaultDynamic:
-    return VaultDynamic("apps/contract", hub.database("database"), target, role, DAY, now)
+    return VaultDynamic("apps/contract", hub.database("database"), AccountProbe(target), role, DAY, now)
 
 
 def test_sessions_end_with_the_lease_where_keyturns_admin_may_end_sessions_and_no_more(

@@ -13,6 +13,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.engines.database import VaultDatabase
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.strategies.hub_engines import AccountProbe
 from keyturn.strategies.vault_static_role import VaultStaticRole
 from local.prepare import DATABASE
 from local.support.ports import free_port
@@ -33,7 +34,7 @@ def hub(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
 
 
 def strategy(hub: VaultHub, database: Engine, role: str, longest: timedelta = MONTH) -> VaultStaticRole:
-    return VaultStaticRole("apps/contract", hub.database("database"), database.target(), role, longest)
+    return VaultStaticRole("apps/contract", hub.database("database"), AccountProbe(database.target()), role, longest)
 
 
 def other_password(candidate: SecretFields) -> SecretFields:
@@ -212,7 +213,7 @@ def test_a_password_that_changes_while_it_is_tried_is_looked_at_again(
         def static_credential(self, role: str) -> SecretFields:
             return self.answers.pop() if self.answers else super().static_credential(role)
 
-    made = VaultStaticRole("apps/contract", Behind(), over_postgresql.target(), role, MONTH)
+    made = VaultStaticRole("apps/contract", Behind(), AccountProbe(over_postgresql.target()), role, MONTH)
     assert made.mint(newest.merged({"password": "the-one-before-that"})) == newest
     assert over_postgresql.logs_in(newest)
 
@@ -223,7 +224,7 @@ def test_the_password_changes_though_the_target_can_not_be_reached_from_here(
     role, _ = over_postgresql.static()
     current = strategy(hub, over_postgresql, role).mint(None)
     nowhere = PostgreSQL("pg", host=lab.world.host, port=free_port(), database=DATABASE, admin=lab.admin)
-    made = VaultStaticRole("apps/contract", hub.database("database"), nowhere, role, MONTH)
+    made = VaultStaticRole("apps/contract", hub.database("database"), AccountProbe(nowhere), role, MONTH)
     with pytest.raises(Unavailable):
         made.revoke(current, 6)
     assert not over_postgresql.logs_in(current)

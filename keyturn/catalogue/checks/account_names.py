@@ -9,6 +9,7 @@ from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
 MYSQL: Final = "mysql"
+LDAP: Final = "ldap"
 LONGEST_MYSQL: Final = 32
 """MySQL 8.0 Reference Manual, "Identifier Length Limits"; MariaDB allows more."""
 
@@ -23,10 +24,22 @@ def short_enough(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
 
 def old_password_can_be_kept(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     kind = _kind(entry, world)
-    if at(entry.data, ("rotation", "keeps_old_password")) is True and kind and kind != MYSQL:
+    if at(entry.data, ("rotation", "keeps_old_password")) is True and kind and kind not in (MYSQL, LDAP):
         path = ("rotation", "keeps_old_password")
         remedy = "Say accepts_gap: true instead, or use alternating-users."
         yield entry.problem(path, f"an account of the kind {kind} has one password", remedy)
+
+
+def owned_by_a_role(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
+    if text_at(entry, "rotation", "strategy") != "alternating-users":
+        return
+    kind, owner = _kind(entry, world), text_at(entry, "rotation", "owner_role")
+    if kind in ("postgresql", MYSQL) and at(entry.data, ("rotation", "owner_role")) is None:
+        remedy = "Name the role without login that both users are members of."
+        yield entry.problem(("rotation",), f"owner_role is missing, which an account of the kind {kind} needs", remedy)
+    elif kind == LDAP and owner:
+        remedy = "Remove it, and make both users members of the same groups."
+        yield entry.problem(("rotation", "owner_role"), "a directory has no role that owns what users make", remedy)
 
 
 def _kind(entry: CatalogueEntry, world: World) -> str | None:
@@ -42,4 +55,4 @@ def _accounts(entry: CatalogueEntry) -> Iterator[tuple[KeyPath, str]]:
     yield from ((path, name) for path, name in named if isinstance(name, str))
 
 
-CHECKS: Final = (short_enough, old_password_can_be_kept)
+CHECKS: Final = (short_enough, old_password_can_be_kept, owned_by_a_role)

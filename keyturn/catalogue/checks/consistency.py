@@ -129,6 +129,22 @@ def fitting_target(entry: CatalogueEntry, world: World) -> Found:
         strategy, fitting = text_at(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
         message = f"{strategy} does not work at {name}, which is of the kind {kind}"
         yield entry.problem(("rotation", "target"), message, f"Name a target of the kind {fitting}.")
+    elif model and model.claims_role and kind in TARGET_KINDS:
+        yield from _tried(entry, name or "", is_api=kind == "http-api")
+
+
+def _tried(entry: CatalogueEntry, name: str, *, is_api: bool) -> Found:
+    """What an engine has made is tried by a request at an API, else by a login."""
+    test, fields = at(entry.data, ("rotation", "test")), at(entry.data, ("rotation", "shape", "fields"))
+    if is_api and test is None:
+        message = f"{name} is an API, and the rotation has no request that tries a credential there"
+        yield entry.problem(("rotation", "target"), message, "Describe it under test:.")
+    elif not is_api and test is not None:
+        message = f"a credential is tried at {name} by a login, and not by a request"
+        yield entry.problem(("rotation", "test"), message, "Leave test out, or name a target of the kind http-api.")
+    elif not is_api and isinstance(fields, dict) and not {"username", "password"} <= fields.keys():
+        message = f"a login at {name} needs the fields username and password"
+        yield entry.problem(("rotation", "shape", "fields"), message, "Call the engine's fields so, or use an API.")
 
 
 def known_consumers(entry: CatalogueEntry, world: World) -> Found:
@@ -394,7 +410,8 @@ def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 
 
 def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
-    mount, model = text_at(entry, "rotation", "mount") or "database", _strategy(entry)
+    engine, model = text_at(entry, "rotation", "engine") or "database", _strategy(entry)
+    mount = text_at(entry, "rotation", "mount") or engine
     numbers = range(len(list_at(entry, "rotation", "former_roles")))
     paths: list[KeyPath] = [("rotation", "role"), *(("rotation", "former_roles", number) for number in numbers)]
     for path in paths if model and model.claims_role else ():

@@ -211,7 +211,6 @@ def summary_of(recipe: "Recipe") -> dict[str, Any]:
 
 def example_of(name: str, recipe: "Recipe") -> dict[str, Any]:
     """The entries of a catalogue that uses the recipe, with its examples."""
-    from keyturn.strategies.registry import STRATEGIES
 
     def parameters(used: set[str]) -> dict[str, Any]:
         values = {key: recipe.parameters[key].example for key in recipe.parameters if key in used}
@@ -220,7 +219,7 @@ def example_of(name: str, recipe: "Recipe") -> dict[str, Any]:
     service = name.partition("-")[0]
     rotation: dict[str, Any] = {"recipe": name}
     targets = {}
-    if STRATEGIES[recipe.strategy].targets:
+    if recipe.takes_target:
         rotation["target"] = service
         admin = {"admin": f"targets/{service}"} if (recipe.target or {}).get("kind") == "http-api" else {}
         targets = {"targets": {service: {"recipe": name, **admin, **parameters(recipe.named(recipe.target))}}}
@@ -241,8 +240,10 @@ def recipe_page(name: str, recipe: "Recipe") -> Iterator[str]:
     for parameter, settings in recipe.parameters.items():
         default = f" Default: {settings.default}." if settings.default is not None else ""
         yield f"  {parameter}: {settings.about}{default}"
-    headers = (recipe.target or {}).get("headers", {})
-    fields = {text.removeprefix("admin.") for header in headers.values() for text in templates.names(header)}
+    names = {part for text in templates.texts([recipe.target, recipe.rotation]) for part in templates.names(text)}
+    fields = {part.removeprefix("admin.") for part in names if part.startswith("admin.")}
+    if (recipe.target or {}).get("login", {}).get("kind") == "signed-jwt":
+        fields.add("private_key")
     if fields:
         yield f"\nWrite the admin credential into the hub first: its fields are {', '.join(sorted(fields))}."
     yield f"Right of the admin credential: {facts.admin}"

@@ -1,8 +1,9 @@
 """The ports of the hub's engines: leased credentials, database accounts, certificates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from keyturn.core.ports.keys import key_parameters
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -84,8 +85,49 @@ class StaticRole:
     period: timedelta | None
 
 
+LOGIN: Final[Mapping[str, str]] = {"username": "username", "password": "password"}
+
+
+@dataclass(frozen=True)
+class LeaseShape:
+    """Where an engine keeps the leases of a role, as paths below its mount with ``{{role}}``, and its answers' keys.
+
+    ``fields`` are the secret's fields with their keys, ``account`` the field that names the account. ``body`` makes
+    the request a POST. ``terms`` is a path with the times that a role lacks; absent there, the mount's apply. Without
+    ``ends_with_lease`` a credential works until it expires, whatever is revoked.
+    """
+
+    credential: str = "creds/{{role}}"
+    body: Mapping[str, Any] | None = None
+    role: str = "roles/{{role}}"
+    terms: str = ""
+    default_ttl: str = "default_ttl"
+    max_ttl: str = "max_ttl"
+    fields: Mapping[str, str] = field(default_factory=lambda: LOGIN)
+    account: str = "username"
+    renewable: bool = True
+    ends_with_lease: bool = True
+
+
+@dataclass(frozen=True)
+class StaticShape:
+    """The same of static roles. ``account`` and ``period`` are keys of the role's answer."""
+
+    role: str = "static-roles/{{role}}"
+    account: str = "username"
+    period: str = "rotation_period"
+    credential: str = "static-creds/{{role}}"
+    fields: Mapping[str, str] = field(default_factory=lambda: LOGIN)
+    rotate: str = "rotate-role/{{role}}"
+
+
+LEASES: Final = LeaseShape()
+STATIC_ROLES: Final = StaticShape()
+"""The shapes of the database engine."""
+
+
 class DatabaseEngine(Protocol):
-    """One database engine of the hub. Errors are named by hub path."""
+    """One engine of the hub that makes accounts, such as the database engine. Errors are named by hub path."""
 
     mount: str
 
@@ -117,7 +159,7 @@ class DatabaseEngine(Protocol):
         """Return a static role; None if absent."""
 
     def static_credential(self, role: str) -> SecretFields:
-        """Return a static role's current username and password. Raises NotFound."""
+        """Return a static role's current fields. Raises NotFound."""
 
     def rotate_static(self, role: str) -> None:
         """Change a static role's password; the old one stops working. Raises NotFound."""

@@ -14,7 +14,7 @@ from keyturn.core.issued_tokens import IssuedToken
 from keyturn.core.mounts import join, mount_of
 from keyturn.core.ports.authorities import PkiEngine
 from keyturn.core.ports.backups import HubContent
-from keyturn.core.ports.engines import Authority, DatabaseEngine, Lessor
+from keyturn.core.ports.engines import LEASES, STATIC_ROLES, Authority, DatabaseEngine, LeaseShape, Lessor, StaticShape
 from keyturn.core.ports.grants import GrantsPort
 from keyturn.core.ports.ledger import Signer
 from keyturn.core.ports.managed_keys import ManagedKey
@@ -411,8 +411,8 @@ class EnginesPort(Lessor, Protocol):
     def transit_key(self, key: str) -> ManagedKey:
         """A transit key to manage. Raises Invalid for Keyturn's own keys."""
 
-    def database(self, mount: str) -> DatabaseEngine:
-        """The database engine at ``mount``."""
+    def database(self, mount: str, leases: LeaseShape = LEASES, static: StaticShape = STATIC_ROLES) -> DatabaseEngine:
+        """The database engine at ``mount``, or an engine of another shape."""
 
     def grants(self) -> GrantsPort:
         """The port for temporary access."""

@@ -250,6 +250,13 @@ class AccountTarget(Protocol):
         """Release connections."""
 
 
+class LeavesSessions(Protocol):
+    """Capability: sessions of an account outlive its revocation."""
+
+    def left_open(self, account: str) -> str:
+        """Which sessions outlive it, for people."""
+
+
 class TellsGrants(Protocol):
     """Capability: reports its admin's rights."""
 

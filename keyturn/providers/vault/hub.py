@@ -14,7 +14,7 @@ from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.issued_tokens import GRANT_TOKENS, LEASE_TOKENS, IssuedToken
 from keyturn.core.ports.authorities import PkiEngine
 from keyturn.core.ports.backups import STATE, area_of
-from keyturn.core.ports.engines import Authority, IssuedLease
+from keyturn.core.ports.engines import LEASES, STATIC_ROLES, Authority, IssuedLease, LeaseShape, StaticShape
 from keyturn.core.ports.failover import EPOCH
 from keyturn.core.ports.hub import HubSecret, Identity, Peer, Right, SecretInfo, State, VersionInfo
 from keyturn.core.ports.own_login import OwnLogin
@@ -233,9 +233,10 @@ class VaultHub:
     def transit_key(self, key: str) -> TransitKey:
         return TransitKey(self._calls, self.settings.transit_mount, key)
 
-    def database(self, mount: str) -> VaultDatabase:
+    def database(self, mount: str, leases: LeaseShape = LEASES, static: StaticShape = STATIC_ROLES) -> VaultDatabase:
         role, own_token = self.settings.lease_token_role or LEASE_TOKEN_ROLE, self.settings.lease_token_role is None
-        return VaultDatabase(self._calls, mount, self._tokens(role, LEASE_TOKENS), own_token=own_token)
+        tokens = self._tokens(role, LEASE_TOKENS)
+        return VaultDatabase(self._calls, mount, tokens, leases, static, own_token=own_token)
 
     def grants(self) -> VaultGrants:
         return VaultGrants(self._calls, self._tokens(self.settings.grant_token_role, GRANT_TOKENS))

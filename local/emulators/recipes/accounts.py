@@ -46,7 +46,7 @@ class Accounts(RecipeService):
             yield "create", self.shape(self.rotation["create"], "POST"), self._created
         if "read" in self.rotation:
             yield "read", self.shape(self.rotation["read"], "GET"), self._read
-        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False), self._tested
+        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False, at_test_url=True), self._tested
 
     # --- what a test asks ---
 

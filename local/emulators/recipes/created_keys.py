@@ -54,13 +54,13 @@ class CreatedKeys(RecipeService):
         listing = self.rotation.get("list")
         if listing and "more" in listing:
             more = self.shape({**listing, "path": listing["more"]}, "GET")
-            yield "list", more, lambda values: self._listed(int(values["next"]))
+            yield "list", more, lambda values: self._listed(self._start(values))
         if "last_used" in self.rotation:
             yield "last_used", self.shape(self.rotation["last_used"], "GET"), self._last_used
         if listing:
             yield "list", self.shape(listing, "GET"), lambda _: self._listed(0)
         yield "create", self.shape(self.rotation["create"], "POST"), self._created
-        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False), self._tested
+        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False, at_test_url=True), self._tested
 
     # --- what a test asks ---
 
@@ -151,12 +151,19 @@ class CreatedKeys(RecipeService):
     def _listed(self, start: int) -> Answer:
         listing = self.rotation["list"]
         keys = list(self.keys.values())
-        paged = "more" in listing
-        page = keys[start : start + PAGE] if paged else keys
+        paged, size = "more" in listing, listing.get("page_size", PAGE)
+        page = keys[start : start + size] if paged else keys
         document = put({}, listing.get("items", ""), [self._entry(key) for key in page])
-        if paged and start + PAGE < len(keys):
-            document = put(document, listing["next"], str(start + PAGE))
+        if "next" in listing and paged and start + size < len(keys):
+            document = put(document, listing["next"], str(start + size))
         return self.success(listing, document)
+
+    def _start(self, values: Captured) -> int:
+        """Where a page begins, by a token, the number of entries before it, or the page's number."""
+        listing = self.rotation["list"]
+        if "page" in values:
+            return (int(values["page"]) - int(listing.get("first_page", 1))) * int(listing.get("page_size", PAGE))
+        return int(values.get("next") or values["offset"])
 
     def _entry(self, key: Key) -> Any:
         listing = self.rotation["list"]

@@ -50,7 +50,7 @@ class Exchanges(RecipeService):
         yield "exchange", self.shape(exchange, "POST", as_admin=by_admin), self._exchange
         if "recover" in self.rotation:
             yield "recover", self.shape(self.rotation["recover"], "POST"), self._recovered
-        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False), self._tested
+        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False, at_test_url=True), self._tested
 
     def issue(self) -> dict[str, str]:
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keyturn.catalogue.recipes import Recipe
 from keyturn.catalogue.recipes.expand import rotation_settings, target_settings
+from keyturn.catalogue.targets import HttpApiSettings
 from keyturn.core.ports.hub import Hub
 from keyturn.core.ports.strategies import Strategy
 from keyturn.core.schedule.renewal_info import RenewalAdviser
@@ -20,8 +21,9 @@ from keyturn.strategies.registry import STRATEGIES
 from local.emulators.recipes.accounts import Accounts
 from local.emulators.recipes.created_keys import CreatedKeys
 from local.emulators.recipes.exchanges import Exchanges
+from local.emulators.recipes.logins import SignedIn
 from local.emulators.recipes.public_keys import PublicKeys
-from local.emulators.recipes.server import RecipeServer, redirected
+from local.emulators.recipes.server import RecipeServer, Service, redirected
 from local.emulators.recipes.service import ADMIN, RecipeService
 from local.emulators.recipes.slots import Slots
 
@@ -43,6 +45,12 @@ def play(recipe: Recipe, values: Mapping[str, Any] | None = None) -> RecipeServi
     names = [name for text in templates.texts([target, rotation]) for name in templates.names(text)]
     admin = {name.removeprefix(ADMIN): secrets.token_urlsafe(24) for name in names if name.startswith(ADMIN)}
     return PLAYERS[recipe.strategy](rotation, target, admin, recipe.emulator)
+
+
+def served(service: RecipeService) -> Service:
+    """What a server serves: the service, behind its authorization server if its target has a login."""
+    token = service.login.get("login.token")
+    return SignedIn(service, service.target, service.admin, token) if token else service
 
 
 @dataclass(frozen=True)
@@ -68,17 +76,20 @@ class Tools:
 def opened(recipe: Recipe, path: str) -> Iterator[tuple[Strategy, dict[str, str]]]:
     """The recipe's strategy for the secret at ``path``, at an emulator of its own, and a credential that serves."""
     service = play(recipe)
-    with RecipeServer(service) as server:
+    with RecipeServer(served(service)) as server:
         rotation = redirected(service.rotation, server.url) | {"target": recipe.strategy}
         target = redirected(service.target, server.url)
+        settings = HttpApiSettings.model_validate({**target, "admin": "emulator"})
         api = HttpApi(
             "the emulator",
-            url=target["url"],
-            headers=target.get("headers", {}),
+            url=settings.url,
+            headers=settings.headers,
+            login=settings.login,
+            test_url=settings.test_url,
             admin=lambda: SecretFields(service.admin),
         )
         try:
-            settings = STRATEGIES[recipe.strategy].model_validate(rotation)
-            yield settings.open(path, Tools(api, CryptographyKeys())), service.issue()
+            strategy = STRATEGIES[recipe.strategy].model_validate(rotation)
+            yield strategy.open(path, Tools(api, CryptographyKeys())), service.issue()
         finally:
             api.close()

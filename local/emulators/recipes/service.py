@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from keyturn.core.text import templates
+from local.emulators.recipes.logins import new_token
 from local.emulators.recipes.matching import Captured, Received, Shape, satisfy
 from local.emulators.recipes.server import Answer, Service, base_of
 
@@ -31,7 +32,8 @@ class RecipeService(Service):
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._known = {**self.constants, **{ADMIN + name: value for name, value in self.admin.items()}}
+        self.login = new_token(self.target)
+        self._known = {**self.constants, **self.login, **{ADMIN + name: value for name, value in self.admin.items()}}
         self._base = base_of(self.target["url"])
         self._requests = list(self.requests())
 
@@ -46,9 +48,13 @@ class RecipeService(Service):
         constants: Mapping[str, str] = self.rotation.get("constants", {})
         return constants
 
-    def shape(self, settings: Mapping[str, Any], method: str, *, as_admin: bool = True) -> Shape:
+    def shape(
+        self, settings: Mapping[str, Any], method: str, *, as_admin: bool = True, at_test_url: bool = False
+    ) -> Shape:
         headers = {**(self.target.get("headers", {}) if as_admin else {}), **settings.get("headers", {})}
-        base = base_of(settings["url"]) if "url" in settings else self._base
+        test_url = self.target.get("test_url") if at_test_url else None
+        url = settings.get("url", test_url)
+        base = base_of(url) if url else self._base
         return Shape({**settings, "headers": headers}, method, base, self._known)
 
     def success(self, settings: Mapping[str, Any], document: Any = None, status: int = 200) -> Answer:

@@ -28,7 +28,7 @@ class Slots(RecipeService):
         yield "regenerate", self.shape(self.rotation["regenerate"], "POST"), self._regenerated
         yield "read", self.shape(self.rotation["read"], "POST"), lambda _: self._shown(self.rotation["read"])
         if "test" in self.rotation:
-            yield "test", self.shape(self.rotation["test"], "GET", as_admin=False), self._tested
+            yield "test", self.shape(self.rotation["test"], "GET", as_admin=False, at_test_url=True), self._tested
 
     def issue(self) -> dict[str, str]:
         slot = self.rotation["slots"][0]

@@ -2,11 +2,21 @@
 
 from typing import Final
 
-from tests.crash.kinds.apis import AlternatingPasswords, ApiKey, Exchanged, PasswordInPlace, Slots, SshKeys
+from tests.crash.kinds.apis import (
+    AlternatingPasswords,
+    ApiKey,
+    ApiKeyInTwoRequests,
+    Exchanged,
+    KeyPairs,
+    PasswordInPlace,
+    Slots,
+    SshKeys,
+)
 from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
 from tests.crash.kinds.databases import Alternating, AlternatingOnMariaDB, Single, SingleOnMariaDB
+from tests.crash.kinds.directories import InDirectory
 from tests.crash.kinds.engines import Certificates, Dynamic, DynamicOnMariaDB, Static, StaticOnMariaDB
 from tests.crash.kinds.keys import Generated, SigningKeys
 
@@ -17,6 +27,7 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     AlternatingOnMariaDB,
     Single,
     SingleOnMariaDB,
+    InDirectory,
     Dynamic,
     DynamicOnMariaDB,
     Static,
@@ -28,10 +39,12 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     AppSecret,
     StorageKey,
     ApiKey,
+    ApiKeyInTwoRequests,
     Slots,
     Exchanged,
     PasswordInPlace,
     AlternatingPasswords,
+    KeyPairs,
     SshKeys,
     SigningKeys,
     Generated,

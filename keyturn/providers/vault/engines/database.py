@@ -1,4 +1,4 @@
-"""The hub's database engine: leases and static roles."""
+"""The hub's engines that make accounts: leases and static roles."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -6,13 +6,24 @@ from typing import Any
 
 import requests
 
-from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.ports.engines import Lease, LeaseStanding, StaticRole, Terms
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.core.ports.engines import (
+    LEASES,
+    STATIC_ROLES,
+    Lease,
+    LeaseShape,
+    LeaseStanding,
+    StaticRole,
+    StaticShape,
+    Terms,
+)
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text import templates
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.engines.issued_tokens import IssuedTokens, lasting
 from keyturn.providers.vault.engines.leases import revoke_lease
+from keyturn.settings.durations import parse
 
 
 @reads_answers("the hub")
@@ -23,19 +34,33 @@ class VaultDatabase:
     ``own_token`` the worker's own login.
     """
 
-    def __init__(self, calls: Calls, mount: str, tokens: IssuedTokens, *, own_token: bool) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        mount: str,
+        tokens: IssuedTokens,
+        leases: LeaseShape = LEASES,
+        static: StaticShape = STATIC_ROLES,
+        *,
+        own_token: bool,
+    ) -> None:
         self.mount = mount
         self._calls = calls
         self._tokens = tokens
+        self._leases = leases
+        self._static = static
         self._own_token = own_token
 
     def terms(self, role: str) -> Terms:
-        name = f"{self.mount}/roles/{role}"
+        shape, name = self._leases, self._path(self._leases.role, role)
         settings = answer_data(self._calls.get("read", name, name))
+        if shape.terms:
+            place = self._path(shape.terms, role)
+            settings = self._calls.data("read", place, place) or {}
         tune = f"sys/mounts/{self.mount}/tune"
         mount = answer_data(self._calls.get("read", tune, tune))
-        longest = min(settings["max_ttl"] or mount["max_lease_ttl"], mount["max_lease_ttl"])
-        default = min(settings["default_ttl"] or mount["default_lease_ttl"], longest)
+        longest = min(duration(settings.get(shape.max_ttl)) or mount["max_lease_ttl"], mount["max_lease_ttl"])
+        default = min(duration(settings.get(shape.default_ttl)) or mount["default_lease_ttl"], longest)
         return Terms(timedelta(seconds=default), timedelta(seconds=longest))
 
     def issue(self, role: str, owner: str = "") -> Lease:
@@ -52,14 +77,20 @@ class VaultDatabase:
             raise
 
     def _issue(self, role: str, terms: Terms, token: str | None, life: timedelta | None, accessor: str) -> Lease:
-        name = f"{self.mount}/creds/{role}"
-        issued = self._calls.get("issue", name, name, token=token).json()
+        name, body = self._path(self._leases.credential, role), self._leases.body
+        if body is None:
+            issued = self._calls.get("issue", name, name, token=token).json()
+        else:
+            issued = self._calls.post("issue", name, name, dict(body), token=token).json()
+        lease_id = issued["lease_id"]
+        if not lease_id:
+            raise Invalid("issue", name, "the engine answers without a lease", "Name an engine and a role with leases")
         limit = life or terms.longest
         granted = Terms(min(timedelta(seconds=issued["lease_duration"]), limit), min(terms.longest, limit))
-        return Lease(issued["lease_id"], SecretFields(issued["data"]), granted, accessor)
+        return Lease(lease_id, fields_of(issued["data"], self._leases.fields, name), granted, accessor)
 
     def leases(self, role: str) -> list[str]:
-        prefix = f"{self.mount}/creds/{role}/"
+        prefix = f"{self._path(self._leases.credential, role)}/"
         return [prefix + key for key in self._calls.list(prefix, f"sys/leases/lookup/{prefix}")]
 
     def lease(self, lease_id: str) -> LeaseStanding | None:
@@ -78,20 +109,19 @@ class VaultDatabase:
         revoke_lease(self._calls, lease_id)
 
     def static_role(self, role: str) -> StaticRole | None:
-        name = f"{self.mount}/static-roles/{role}"
+        name = self._path(self._static.role, role)
         if (settings := self._calls.data("read", name, name)) is None:
             return None
         # Only Vault has roles that rotate on a schedule.
-        period = None if settings.get("rotation_schedule") else timedelta(seconds=settings["rotation_period"])
-        return StaticRole(settings["username"], period)
+        seconds = None if settings.get("rotation_schedule") else duration(settings[self._static.period])
+        return StaticRole(settings[self._static.account], None if seconds is None else timedelta(seconds=seconds))
 
     def static_credential(self, role: str) -> SecretFields:
-        name = f"{self.mount}/static-creds/{role}"
-        credential = answer_data(self._calls.get("read", name, name))
-        return SecretFields({"username": credential["username"], "password": credential["password"]})
+        name = self._path(self._static.credential, role)
+        return fields_of(answer_data(self._calls.get("read", name, name)), self._static.fields, name)
 
     def rotate_static(self, role: str) -> None:
-        name = f"{self.mount}/rotate-role/{role}"
+        name = self._path(self._static.rotate, role)
         self._calls.post("rotate", name, name, {})
 
     def tokens(self, owner: str) -> list[str]:
@@ -100,7 +130,23 @@ class VaultDatabase:
     def end_token(self, owner: str, accessor: str) -> None:
         self._tokens.end(owner, accessor)
 
+    def _path(self, template: str, role: str) -> str:
+        return f"{self.mount}/{templates.fill(template, lambda _: role)}"
+
 
 def answer_data(answer: requests.Response) -> Mapping[str, Any]:
     members: Mapping[str, Any] = answer.json()["data"]
     return members
+
+
+def fields_of(data: Mapping[str, Any], keys: Mapping[str, str], name: str) -> SecretFields:
+    """The secret's fields in an answer. Raises Invalid for a missing one."""
+    if lacking := sorted(key for key in keys.values() if not isinstance(data.get(key), str) or not data[key]):
+        hint = "Correct `fields` under `shape`, in the catalogue"
+        raise Invalid("read the answer of", name, f"it has no text {lacking[0]}", hint)
+    return SecretFields({field: data[key] for field, key in keys.items()})
+
+
+def duration(value: Any) -> float:
+    """Seconds of a number or of a text such as 1h30m0s; 0 for nothing."""
+    return parse(value).total_seconds() if isinstance(value, str) and value else float(value or 0)
