@@ -127,7 +127,7 @@ class CreatedKeys(RecipeService):
 
     def _tested(self, values: Captured) -> Answer:
         test = self.rotation["test"]
-        shape = self.shape(test, "GET", as_admin=False)
+        shape = self.shape(test, "GET", as_admin=False, at_test_url=True)
         for key in self.keys.values():
             # Where two fields follow each other in one text, only the values of a key show where the second begins.
             held = Shape(shape.settings, shape.method, shape.base, {**shape.known, **key.values})
