@@ -113,12 +113,18 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def look_as_keeper() -> int:
     """What the keeper checks when every duty is due, without Prefect; how many runs it would start."""
-    from flows.support.duties import DUTIES
+    from flows.support.duties import Duty, all_duties
     from tasks.workspace import current_workspace
 
     async def look() -> int:
-        opened = current_workspace()
-        return sum(len(wanted) for wanted in await asyncio.gather(*(duty.look(opened) for duty in DUTIES)))
+        opened, wanted = current_workspace(), 0
+
+        async def see_to(duty: Duty) -> None:
+            nonlocal wanted
+            wanted += len(await duty.look(opened))
+
+        await all_duties(see_to)
+        return wanted
 
     return asyncio.run(look())
 

@@ -63,12 +63,12 @@ def hub_requests(site: Site, look: str) -> int:
     # Of secrets, or of records: the root's listing, and the folder's pages.
     listing = 1 + pages
     looked = opening + RECORD_PARTS + LOGIN_PARTS + 4  # access that was given, uses without approval, and their reviews
-    # Each of these lists the records twice: for declared and for undeclared secrets.
-    records = 2 * listing
-    planned = opening + 2 + listing  # its login again, and the stores of the past
+    planned = opening + 1 + listing  # the stores of the past
     return {
-        "due": looked + 1 + listing + records,  # and the key that signs the ledger
-        "status": looked + 2 * listing + records + STORES + 3,  # the parts of `keyturn serve`, and the stores' state
+        "due": looked + 1 + 2 * listing,  # secrets, records, and the key that signs the ledger
+        # It lists the records twice, for declared and for undeclared secrets, and the secrets for its copies, too. The
+        # parts of `keyturn serve`, and the stores' state.
+        "status": looked + 4 * listing + STORES + 3,
         "plan": planned + 2,  # whether another catalogue has set the hub up
         "sync": planned + 2 * STORES,
     }[look]

@@ -75,11 +75,16 @@ async def _checks(
                 AREA, "server", Grade.FAILED, lack, "Anyone who can call its API can have credentials ended"
             )
     remedy = f"Run `keyturn setup prefect --apply{workspace.option}`"
+    deployments: list[dict[str, Any]] = declared_file(unneeded)["deployments"]
     if (kind := await type_of_pool(client, workspace.own)) != TYPE:
-        words = f"it is of type {kind}" if kind else "there is none of that name"
+        names = ", ".join(workspace.deployment(entry["name"]) for entry in deployments)
+        queues = ", ".join(dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in deployments))
+        unregistered = (
+            f"it is not registered, nor are its queues ({queues}), deployments ({names}), limits and automations"
+        )
+        words = f"it is of type {kind}" if kind else unregistered
         yield CheckResult(AREA, f"pool {workspace.own}", Grade.FAILED, words, remedy)
         return
-    deployments: list[dict[str, Any]] = declared_file(unneeded)["deployments"]
     async for result in _queues(client, workspace, deployments, remedy):
         yield result
     async for result in _deployments(client, workspace, deployments, remedy):

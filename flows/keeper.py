@@ -20,7 +20,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging import get_run_logger
 
 from flows.support.common import flow, well, workspace
-from flows.support.duties import DUTIES, LAST, Duty
+from flows.support.duties import DUTIES, Duty, all_duties
 from flows.support.duties import incidents as look_at_incidents
 from flows.support.starting import Wanted, start_run
 from keyturn.catalogue import CatalogueInvalid
@@ -92,8 +92,7 @@ async def keeper() -> list[str]:
         await start_incidents(run)
         raise
     round_ = Round(opened, str(run.id) if run else "", await last_round(run), now or opened.clock())
-    await asyncio.gather(*map(round_.see_to, DUTIES))
-    await round_.see_to(LAST)
+    await all_duties(round_.see_to)
     if round_.troubles:
         await remember(run, round_.troubles)
         raise trouble(round_.troubles)

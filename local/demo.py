@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ from local.support.files import write_private
 from local.support.ports import free_port
 
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
-PREFIX: Final = "keyturn-"
-"""How the names of the policies of Keyturn's own logins begin."""
+PREFIXES: Final = ("keyturn-", "consumer-")
+"""How the names of policies begin: those of Keyturn's own logins, and one for each application."""
 PATIENCE: Final = 240
 """Seconds that one flow run may take, its start by the worker included."""
 TURNS: Final = 5
@@ -111,19 +111,23 @@ class Demo:
             return {}
         named = {made["name"].removesuffix(".hcl"): made for made in json.loads(text)["documents"]}
         rendered = {
-            name: made["text"] for name, made in named.items() if name.startswith(PREFIX) and name != made["name"]
+            name: made["text"] for name, made in named.items() if name.startswith(PREFIXES) and name != made["name"]
         }
+        policies = hub_of(self.stack).client.sys
         for name, policy in rendered.items():
-            hub_of(self.stack).client.sys.create_or_update_policy(name, policy)
-        # A catalogue without authorities or access policies has no login for them.
-        logins = [login for login, policies in LOGINS.items() if rendered.keys() >= set(policies)]
+            policies.create_or_update_policy(name, policy)
+        # A catalogue without authorities or access policies needs no rights for them.
+        for name in {name for names in LOGINS.values() for name in names} - rendered.keys():
+            policies.delete_policy(name)
+        applications = (name.removeprefix("consumer-") for name in rendered if name.startswith("consumer-"))
+        logins = {**LOGINS, **{f"consumer:{name}": (f"consumer-{name}",) for name in applications}}
         with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
-            return dict(zip(logins, pool.map(self.fits, logins), strict=True))
+            return dict(zip(logins, pool.map(self.fits, logins, logins.values()), strict=True))
 
-    def fits(self, login: str) -> bool:
-        """Whether a token with that login's policies has what it needs, and nothing beyond."""
+    def fits(self, login: str, policies: Sequence[str]) -> bool:
+        """Whether a token with these policies has what that login needs, and nothing beyond."""
         tokens = hub_of(self.stack).client.auth.token
-        token = tokens.create(policies=list(LOGINS[login]), ttl="10m")["auth"]["client_token"]
+        token = tokens.create(policies=list(policies), ttl="10m")["auth"]["client_token"]
         variables = environment.environment(self.stack) | {"VAULT_TOKEN": token}
         # What the clouds' local logins have beyond is reported too: they are for trying.
         _, report = command(self, "policy", "check", "--as", login, "--json", variables=variables)
@@ -220,11 +224,11 @@ class Demo:
 
     def copies(self, path: str) -> Iterator[str]:
         """The state of each copy, read from the stores themselves."""
-        from keyturn.rotation.copies.push import look_at_copy
+        from keyturn.rotation.copies.push import look_at_copies
         from tasks.workspace import current_workspace
 
-        for destination in current_workspace().places(path):
-            yield f"{destination.store}:{destination.name} {look_at_copy(current_workspace(), path, destination).state}"
+        for copy in look_at_copies(current_workspace(), path):
+            yield f"{copy.store}:{copy.name} {copy.state}"
 
     def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:
         """The applications' counts, and whether the database refuses the old password."""

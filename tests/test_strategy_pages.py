@@ -11,6 +11,7 @@ from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.strategies.registry import STRATEGIES
 
 PAGES = Path(__file__).parents[1] / "docs" / "strategies"
+DESCRIBED = ["http-api-key", "http-exchange", "http-key-pair", "http-password", "http-two-slots", "ssh-key"]
 WITH_EXAMPLES = sorted(path for path in PAGES.glob("*.md") if path.name != "README.md")
 
 
@@ -20,7 +21,7 @@ def write_examples(page: Path, directory: Path) -> None:
         (directory / f"{number}.yaml").write_text(block)
 
 
-@pytest.mark.parametrize("name", ["http-api-key", "http-exchange", "http-password", "http-two-slots", "ssh-key"])
+@pytest.mark.parametrize("name", DESCRIBED)
 def test_the_examples_load_and_use_their_strategy(name: str, tmp_path: Path) -> None:
     write_examples(PAGES / f"{name}.md", tmp_path)
     assert find_problems(tmp_path, os.environ) == []
@@ -28,7 +29,7 @@ def test_the_examples_load_and_use_their_strategy(name: str, tmp_path: Path) -> 
     assert used == {name}
 
 
-@pytest.mark.parametrize("name", ["http-api-key", "http-exchange", "http-password", "http-two-slots", "ssh-key"])
+@pytest.mark.parametrize("name", DESCRIBED)
 def test_every_setting_is_explained(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text()
     model: Any = STRATEGIES[name]

@@ -152,10 +152,12 @@ def minutes(count: int) -> timedelta:
     return timedelta(minutes=count)
 
 
+IN_TURN: Final = (Duty("rotations", rotations), Duty("retirements", retirements))
+"""Run one after the other: the first remembers which records are quiet, and the second does not read those again."""
+
 DUTIES: Final = (
+    *IN_TURN,
     Duty("heartbeat", heartbeat),
-    Duty("rotations", rotations),
-    Duty("retirements", retirements),
     Duty("incidents", incidents),
     Duty("lease tokens", lease_tokens, HOUR),
     Duty("late lease tokens", late_lease_tokens, DAY, minutes(3 * 60 + 13)),
@@ -171,3 +173,14 @@ DUTIES: Final = (
 )
 LAST: Final = Duty("ledger", records)
 """After all others, because some leave an entry."""
+
+
+async def all_duties(see_to: Callable[[Duty], Awaitable[None]]) -> None:
+    """Call ``see_to`` with each duty, in parallel where they share no reads."""
+
+    async def in_turn() -> None:
+        for duty in IN_TURN:
+            await see_to(duty)
+
+    await asyncio.gather(in_turn(), *(see_to(duty) for duty in DUTIES if duty not in IN_TURN))
+    await see_to(LAST)

@@ -19,6 +19,7 @@ from keyturn.core.text.audit_lines import (
     AuditMount,
     AuditRequest,
     WrapInfo,
+    decode_auth,
     decode_data,
     decode_line,
     decode_members,
@@ -70,7 +71,25 @@ FAILED: Final = "failed login"
 """Prefix of a failed login's principal, which is unknown."""
 NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
-NOBODY: Final = AuditAuth()
+CALLERS: Final = 10_000
+"""The most cached logins. Beyond it, the cache is cleared."""
+
+
+class _Caller(Struct, frozen=True, gc=False):
+    """What a line's ``auth`` says about the login. ``accessor`` is its hash, ``granted`` the policy that allowed it."""
+
+    principal: str
+    root: bool
+    granted: str
+    accessor: str
+    policies: str
+
+
+def _describe(auth: AuditAuth) -> _Caller:
+    return _Caller(principal(auth), is_root(auth), granted(auth), auth.accessor or "", ",".join(auth.policies or ()))
+
+
+UNKNOWN: Final = _Caller("unknown token", root=False, granted="", accessor="", policies="")
 
 
 class _Wrapped(Struct, frozen=True, array_like=True, gc=False):
@@ -105,6 +124,7 @@ class HubReads:
         self._logins = logins
         self._wrapped: dict[str, _Wrapped] = {}
         self._places: dict[str, tuple[str, str]] = {}
+        self._callers: dict[bytes, _Caller] = {}
         unwrap, *others = self.needles[1:]
         self._needles = (*others, unwrap)  # the needle that most lines contain comes first
 
@@ -125,10 +145,23 @@ class HubReads:
         kind, path = self._place(request)
         if kind != "data" or request.operation != "read":
             return self._other(audit_line, request, kind, path) if self._logins else None
-        who = principal(audit_line.auth or NOBODY)
+        caller = self._caller(audit_line)
+        who = caller.principal
         if audit_line.response and (wrapped := audit_line.response.wrap_info):
             self._remember(wrapped, path, who, parse_time(audit_line.time or "").timestamp())
-        return self._read(audit_line, request, path, who)
+        return self._read(audit_line, request, path, caller, who)
+
+    def _caller(self, audit_line: AuditLine) -> _Caller:
+        """The login of a line, cached by its text because logins recur. Raises ValueError for another shape."""
+        if audit_line.auth is UNSET:
+            return UNKNOWN
+        text = bytes(audit_line.auth)
+        caller = self._callers.get(text)
+        if caller is None:
+            if len(self._callers) >= CALLERS:
+                self._callers.clear()
+            caller = self._callers[text] = _describe(decode_auth(text))
+        return caller
 
     def _place(self, request: AuditRequest) -> tuple[str, str]:
         """A request's kind and secret, cached because paths recur."""
@@ -181,8 +214,8 @@ class HubReads:
             return parse_time(decode_line(line).time or "")
         return None
 
-    def _read(self, audit_line: AuditLine, request: AuditRequest, path: str, who: str) -> Access:
-        response, auth = audit_line.response, audit_line.auth or NOBODY
+    def _read(self, audit_line: AuditLine, request: AuditRequest, path: str, caller: _Caller, who: str) -> Access:
+        response = audit_line.response
         data, failed = decode_data(response), bool(audit_line.error)
         bare = (data is NO_DATA or data == NO_DATA) and not (response and response.wrap_info)
         if not failed:
@@ -197,11 +230,11 @@ class HubReads:
             source(request),
             # An absent or deleted version is answered without an error and without a value.
             failed or bare or data.http_status_code == ABSENT,
-            login(auth, request),
+            login(caller, request),
             READ,
             "" if request.headers is UNSET else agent(request),
-            is_root(auth),
-            granted(auth),
+            caller.root,
+            caller.granted,
         )
 
     def _other(self, audit_line: AuditLine, request: AuditRequest, kind: str, path: str) -> Access | None:
@@ -212,25 +245,25 @@ class HubReads:
 
     def _login(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
         """Return a login, and whether it failed."""
-        path, auth, response = request.path or "", audit_line.auth or NOBODY, audit_line.response
+        path, response = request.path or "", audit_line.response
         failed = bool(audit_line.error) or response is None or response.auth is UNSET
         named = request.operation == "update" and LOGIN_PATH.fullmatch(path)
         if not named and (failed or not BROWSER_PATH.fullmatch(path)):
             return None
-        address = source(request)
+        address, caller = source(request), self._caller(audit_line)
         return Access(
             at=parse_time(audit_line.time or ""),
             system=HUB,
             path=path,
             version=None,
-            principal=f"{FAILED} from {address}" if failed else principal(auth),
+            principal=f"{FAILED} from {address}" if failed else caller.principal,
             source=address,
             denied=failed,
-            login="" if failed else login(auth, request),
+            login="" if failed else login(caller, request),
             action=LOGIN,
             agent="" if request.headers is UNSET else agent(request),
-            root=not failed and is_root(auth),
-            granted="" if failed else ",".join(auth.policies or ()),
+            root=not failed and caller.root,
+            granted="" if failed else caller.policies,
         )
 
     def _change(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
@@ -244,25 +277,24 @@ class HubReads:
             return None
         return self._did(audit_line, request, CHANGE, f"policies/{policy[1]}" if policy else path)
 
-    @staticmethod
     def _did(
-        audit_line: AuditLine, request: AuditRequest, action: str, path: str, version: int | None = None
+        self, audit_line: AuditLine, request: AuditRequest, action: str, path: str, version: int | None = None
     ) -> Access:
         """Return an operation that returned no value."""
-        auth = audit_line.auth or NOBODY
+        caller = self._caller(audit_line)
         return Access(
             at=parse_time(audit_line.time or ""),
             system=HUB,
             path=path,
             version=version,
-            principal=principal(auth),
+            principal=caller.principal,
             source=source(request),
             denied=bool(audit_line.error),
-            login=login(auth, request),
+            login=login(caller, request),
             action=action,
             agent="" if request.headers is UNSET else agent(request),
-            root=is_root(auth),
-            granted=granted(auth),
+            root=caller.root,
+            granted=caller.granted,
         )
 
     def _remember(self, wrapped: WrapInfo, path: str, who: str, at: float) -> None:
@@ -277,8 +309,9 @@ class HubReads:
         wrapped = self._wrapped.get(short_digest((token or request.client_token or "").encode()))
         if wrapped is None:
             return None
-        who = principal(audit_line.auth or NOBODY) if token else f"wrapping token of {wrapped.who}"
-        return self._read(audit_line, request, wrapped.path, who)
+        caller = self._caller(audit_line)
+        who = caller.principal if token else f"wrapping token of {wrapped.who}"
+        return self._read(audit_line, request, wrapped.path, caller, who)
 
 
 def parse_time(text: str) -> datetime:
@@ -296,7 +329,7 @@ def principal(auth: AuditAuth) -> str:
     """The login's display name, with its role or user."""
     shown = auth.display_name
     if not shown:
-        return "unknown token"
+        return UNKNOWN.principal
     # The creator of a token chooses its metadata, so that identifies no one.
     made = shown == "token" or shown.startswith("token-")
     named_by = None if made else auth.metadata
@@ -318,10 +351,10 @@ def granted(auth: AuditAuth) -> str:
     return next((policy.name for policy in results.granting_policies if policy.name), "")
 
 
-def login(auth: AuditAuth, request: AuditRequest) -> str:
+def login(caller: _Caller, request: AuditRequest) -> str:
     """The first digits of an accessor's or token's hash."""
     token = request.client_token or ""
-    hashed = auth.accessor or (token if token.startswith(HASHED) else "")
+    hashed = caller.accessor or (token if token.startswith(HASHED) else "")
     begin = hashed.rfind(":") + 1
     return hashed[begin : begin + SHORT]
 

@@ -19,6 +19,7 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 
 if TYPE_CHECKING:
     from keyturn.ledger.naming import LedgerName
+    from keyturn.revocation.incidents.incident import Incident
     from keyturn.rotation.state.login_checks import LoginCheck
 
 AREA: Final = "health"
@@ -53,7 +54,8 @@ class LoginState:
 
 
 def check_services(workspace: Workspace) -> list[CheckResult]:
-    asking = {"workers": check_workers, "incidents": check_incidents, "ledger": check_ledger}
+    """The checks of workers and ledger."""
+    asking = {"workers": check_workers, "ledger": check_ledger}
     return side_by_side(lambda name: _looked(name, asking[name], workspace), asking)
 
 
@@ -114,10 +116,11 @@ def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
         return PrefectSight(problem=error.problem)
 
 
-def check_incidents(workspace: Workspace) -> CheckResult:
-    from keyturn.revocation.incidents.store import list_open
-
-    if not (incidents := list_open(workspace)):
+def check_incidents(incidents: "list[Incident] | KeyturnError") -> CheckResult:
+    """Check the open incidents, or the error that listing them gave."""
+    if isinstance(incidents, KeyturnError):
+        return unseen(AREA, "incidents", incidents)
+    if not incidents:
         return CheckResult(AREA, "incidents", Grade.WELL, "none is open")
     first = incidents[0]
     words = f"{len(incidents)} open, first {first.id}: {first.unread or first.reason}"

@@ -14,6 +14,8 @@ from typing import Any, Final
 GAP: Final = 3
 LEAST: Final = 12
 """Characters between two columns, and the least width of a folded column."""
+WORD: Final = 48
+"""Words up to this length are never broken, in any column."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ def write_names(names: Iterable[object]) -> None:
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Collection[str] = ()) -> None:
     """Print a table as wide as the terminal, or 80 columns. Long cells are folded, never cut.
 
-    Words are never broken in the last column, which is wider if one needs it, and elsewhere only if nothing else helps.
+    No word is broken in the last column, nor one of up to WORD characters elsewhere: the table is wider instead.
     With ``MANNER.wide`` the table is as wide as needed. Columns named in ``whole`` are not folded.
     """
     listed = [[printable(str(cell)) for cell in row] for row in rows]
@@ -118,10 +120,11 @@ def folded(line: str, width: int, breaks: bool) -> list[str]:
 
 
 def fitting(natural: Sequence[int], words: Sequence[int], foldable: Sequence[bool], room: int) -> list[int]:
-    """Shrink foldable columns to the room, between words if possible; only the last may stay too wide for it."""
-    widths = shrunk(natural, [*(max(LEAST, word) for word in words[:-1]), words[-1]], foldable, room)
-    others = [LEAST] * (len(words) - 1)
-    return [*shrunk(widths[:-1], others, foldable, room - GAP - min(LEAST, widths[-1])), widths[-1]]
+    """Shrink foldable columns to the room, between words; only words above WORD may be broken, to no less than it."""
+    least = [*(max(LEAST, min(word, WORD)) for word in words[:-1]), words[-1]]
+    return shrunk(
+        shrunk(natural, [*map(max, least[:-1], words[:-1]), words[-1]], foldable, room), least, foldable, room
+    )
 
 
 def shrunk(widths: Sequence[int], least: Sequence[int], foldable: Sequence[bool], room: int) -> list[int]:

@@ -325,6 +325,18 @@ EXPLANATIONS: Final = (
         "Correct what the line names, then run the rotation again.",
         "keyturn rotate PATH",
     ),
+    Explanation(
+        "KT222",
+        errors.PreviousUnended,
+        "The previous credential has not ended yet",
+        "A rotation keeps the credential that it replaced until its grace period is over and nothing uses it. "
+        "Only one may wait like that, so the next rotation does not begin.",
+        "Nothing was changed. The credential in force and the previous one both work.",
+        "Wait for the end of the grace period: the next scheduled run ends the previous credential. `keyturn retire "
+        "PATH` shows what holds it. To rotate at once, end it with `keyturn rotate PATH --now --end-previous`: "
+        "applications that still use it lose access.",
+        "keyturn retire PATH",
+    ),
 )
 """Every code, in order."""
 

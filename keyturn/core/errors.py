@@ -168,6 +168,10 @@ class UnsupportedOperation(TerminalError):
     """This adapter says honestly that it can't do that."""
 
 
+class PreviousUnended(TerminalError):
+    """The credential before the last rotation has not ended yet, so no other rotation begins."""
+
+
 class Unforeseen(TerminalError):
     """A fault that nobody foresaw, told by its class and place, as its text could hold a value."""
 

@@ -8,7 +8,7 @@ from keyturn.revocation.findings.stray_copies import clear_strays
 from keyturn.revocation.given_access import end_given, prove_given
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incidents.recorded import check_recorded, with_ledger_check
-from keyturn.revocation.incidents.store import load_incident, load_status, update_incident
+from keyturn.revocation.incidents.store import load_incident, load_secrets, update_incident
 from keyturn.revocation.left_out import add_missed
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict, decide
 from keyturn.revocation.step_result import StepResult, is_repeated
@@ -32,7 +32,7 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
             result.check(CheckSubject.ACCESS, lease, CheckAnswer.CLEAR)
     prove_given(workspace, concluded, end_given(workspace, concluded, result), result)
     add_missed(workspace, concluded, result)
-    status = load_status(workspace, incident)
+    status = IncidentStatus(concluded, load_secrets(workspace, concluded))
     side_by_side(
         lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE
     )
@@ -51,7 +51,7 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
         return replace(current, events=events, left=left, closed_at=closed, checks=checked)
 
     with record_action(workspace, "close incident" if over else "look at incident", note=incident) as doing:
-        changed = update_incident(workspace, incident, lay)
+        changed = update_incident(workspace, incident, lay, first=concluded)
         doing.note = "; ".join((incident, *result.left))
     return IncidentStatus(with_ledger_check(workspace, changed), status.secrets)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from keyturn.core.rotation_record import Rotation
+from keyturn.core.rotation_record import Record
 from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
@@ -17,20 +17,17 @@ OTHER_CATALOGUE: Final = (
 )
 
 
-def rotation_before_cut(workspace: Workspace, progress: SecretProgress) -> Rotation | None:
-    """The last rotation before the incident's cut, or before now."""
-    return last_rotation(load_whatever(workspace, progress.path), progress.sequence)
-
-
-def contradiction(workspace: Workspace, progress: SecretProgress) -> str:
-    """How the catalogue differs from the last rotation, so that it ends another credential."""
-    return describe_contradiction(workspace, progress.path, rotation_before_cut(workspace, progress))
+def contradiction(workspace: Workspace, progress: SecretProgress, record: Record | None = None) -> str:
+    """How the catalogue differs from the last rotation (by ``record``, if read), so that it ends another credential."""
+    record = load_whatever(workspace, progress.path) if record is None else record
+    return describe_contradiction(workspace, progress.path, last_rotation(record, progress.sequence))
 
 
 def prove_stores(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
     """Check that the catalogue has every store with a known copy."""
     path = progress.path
-    for name, words in contradicting_stores(workspace, rotation_before_cut(workspace, progress)).items():
+    before_cut = last_rotation(load_whatever(workspace, path), progress.sequence)
+    for name, words in contradicting_stores(workspace, before_cut).items():
         result.check(CheckSubject.ELSEWHERE, name, CheckAnswer.REMAINING, words, OTHER_CATALOGUE)
     with result.checking(CheckSubject.ELSEWHERE, "stores"):
         places = {check.place for check in result.checks if check.subject is CheckSubject.ELSEWHERE}

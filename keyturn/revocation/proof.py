@@ -29,6 +29,11 @@ class CheckSubject(StrEnum):
     LEFT_OUT = "left out"
     """Parts of the catalogue that did not load."""
 
+    @property
+    def label(self) -> str:
+        """The subject for people."""
+        return "unchanged fields" if self is CheckSubject.KEPT_FIELDS else str(self)
+
 
 class CheckAnswer(StrEnum):
     """The answer of a check."""
@@ -45,6 +50,11 @@ class CheckAnswer(StrEnum):
     """The leaked value is still there, or still works."""
     UNKNOWN = "unknown"
     """The check was not possible."""
+
+    @property
+    def label(self) -> str:
+        """The answer for people."""
+        return "no longer works" if self is CheckAnswer.REFUSED else str(self)
 
 
 PROVES: Final = frozenset({CheckAnswer.CLEAR, CheckAnswer.NONE, CheckAnswer.REFUSED})
@@ -69,12 +79,12 @@ class Check:
     @property
     def name(self) -> str:
         """The subject and place in words."""
-        return f"{self.subject} {self.place}".rstrip()
+        return f"{self.subject.label} {self.place}".rstrip()
 
     @property
     def words(self) -> str:
         """The check and its answer in words."""
-        return f"{self.name}: {self.answer}{f', {self.said}' if self.said else ''}"
+        return f"{self.name}: {self.answer.label}{f', {self.said}' if self.said else ''}"
 
 
 class IncidentVerdict(StrEnum):

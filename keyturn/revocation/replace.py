@@ -75,15 +75,16 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
     path = progress.path
     if isinstance(workspace.secret(path).rotation, ManualSettings):
         return await_a_person(workspace, progress, result)
-    if other := left_without_value(workspace, incident, path):
+    record = load_record(workspace, path)
+    if other := left_without_value(workspace, incident, record):
         problem = f"incident {other} wants it left without a new value"
         return result.add_left("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
-    if nothing_beside(workspace, progress):
+    if progress.unseen and workspace.hub.read(path) is None and record.rest is None:
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it continues with it"
         return result.add_left("", "the fields next to the credential, such as host and port, are unknown", hint)
-    if words := contradiction(workspace, progress):
+    if words := contradiction(workspace, progress, record):
         return result.add_left("", f"nothing is replaced: {words}", OTHER_CATALOGUE)
-    if words := declared_wrongly(workspace, incident, progress):
+    if words := declared_wrongly(workspace, incident, progress, record):
         hint = f"Correct the catalogue. To add what it declares: `keyturn rotate {path} --now --change-account`"
         return result.add_left("", words, hint)
     rotation = put_in_force(workspace, incident, progress)
@@ -99,24 +100,18 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
     return result.add_done("", f"version {result.changes['version']} is in force{made}")
 
 
-def declared_wrongly(workspace: Workspace, incident: Incident, progress: SecretProgress) -> str:
+def declared_wrongly(workspace: Workspace, incident: Incident, progress: SecretProgress, record: Record) -> str:
     """How a replacement's fields would differ from the leaked ones; empty after a replacement."""
     current = workspace.hub.read(progress.path)
-    if current is None or replacement_of(load_record(workspace, progress.path), cut_token(incident.id, progress.path)):
+    if current is None or replacement_of(record, cut_token(incident.id, progress.path)):
         return ""
     missing = missing_fields(workspace, progress.path, current.fields)
     return describe_missing_fields(missing, current.fields) if missing else ""
 
 
-def nothing_beside(workspace: Workspace, progress: SecretProgress) -> bool:
-    """Whether a new version would contain only the credential, since none could be read."""
-    path = progress.path
-    return bool(progress.unseen) and workspace.hub.read(path) is None and load_record(workspace, path).rest is None
-
-
-def left_without_value(workspace: Workspace, incident: Incident, path: str) -> str:
+def left_without_value(workspace: Workspace, incident: Incident, record: Record) -> str:
     """The later incident that prevents a replacement, else empty."""
-    other = load_record(workspace, path).frozen
+    other = record.frozen
     if other in ("", incident.id):
         return ""
     return other if load_incident(workspace, other).mode is Mode.REVOKE_ONLY else ""

@@ -160,12 +160,12 @@ def tell_and_clear(workspace: Workspace, incident: Incident) -> None:
     conduct_here(workspace, protocol.take_phases(incident, protocol.BESIDE))
 
 
-def finish(workspace: Workspace, incident: str) -> IncidentStatus:
-    """Continue an incident until nothing is left, with a few retries.
+def finish(workspace: Workspace, incident: str, before: IncidentStatus | None = None) -> IncidentStatus:
+    """Continue an incident until nothing is left, with a few retries; skip what was done ``before``.
 
     Raises NotFound, and TransientError where the hub can't be asked.
     """
-    return conduct_here(workspace, protocol.see_through(incident, PAUSES))
+    return conduct_here(workspace, protocol.see_through(incident, PAUSES, before))
 
 
 def conduct_here(workspace: Workspace, wanted: Conductor[T]) -> T:

@@ -9,6 +9,7 @@ from keyturn.core.errors import KeyturnError, TerminalError, TransientError
 from keyturn.revocation.end_credentials import cut_credentials
 from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.incident import Incident, Result, SecretProgress, Step, steps_missing
+from keyturn.revocation.incidents.store import Versioned
 from keyturn.revocation.purge import clear_hub, clear_stores
 from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
 from keyturn.revocation.step_result import StepFunction, StepResult
@@ -29,9 +30,10 @@ FUNCTIONS: Final[dict[Step, StepFunction]] = {
 
 def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -> SecretProgress:
     """Run one step of one secret; errors go into the progress. Done before is success."""
-    progress, result = SecretProgress(path, ""), StepResult(workspace, step)
+    progress, result, first = SecretProgress(path, ""), StepResult(workspace, step), None
     with result.at(""):
-        progress = incident_store.load_progress(workspace, incident, path)
+        first = incident_store.load_versioned(workspace, incident, path)
+        progress = first[0]
         if progress.has_done(step):
             return progress
         if step is not Step.CUT and progress.cut_at is None:
@@ -48,7 +50,8 @@ def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -
                 doing.version = result.changes.get("version", progress.version)
                 doing.fingerprint = result.changes.get("fingerprint", progress.fingerprint)
                 doing.note = "; ".join((incident.id, *result.left))
-    return save_progress(workspace, incident, progress, result)
+    # The cut has written its facts since.
+    return save_progress(workspace, incident, progress, result, None if step is Step.CUT else first)
 
 
 def why_undeclared(workspace: Workspace, path: str) -> tuple[str, str]:
@@ -59,11 +62,11 @@ def why_undeclared(workspace: Workspace, path: str) -> tuple[str, str]:
 
 
 def save_progress(
-    workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
+    workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult, first: Versioned | None
 ) -> SecretProgress:
-    """Store the progress; if that fails, the step is left to do."""
+    """Store the progress; if that fails, the step is left to do. ``first`` is the stored one, if still the newest."""
     try:
-        return incident_store.update_progress(workspace, incident, progress.path, result.onto)
+        return incident_store.update_progress(workspace, incident, progress.path, result.onto, first=first)
     except KeyturnError as error:
         result.add_failure("", error)
         return result.onto(progress)

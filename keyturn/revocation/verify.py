@@ -78,7 +78,7 @@ def check_irrevocable(progress: SecretProgress, subject: CheckSubject, place: st
     if words:
         remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
     if remaining is CheckAnswer.REFUSED:
-        words += "; its old value opens nothing: the target refuses it"
+        words = f"the target refuses its value; {words}"
     result.check(subject, place, remaining, words)
 
 

@@ -59,10 +59,12 @@ def retire(
     without an approval that the site requires.
     """
     waiting = load_record(workspace, path).retiring
-    if waiting and waive is Waive.EVERYTHING and by_hand and workspace.approvals.end_previous:
+    if waiting is None:
+        return Retirement(path, None, retired=False)
+    if waive is Waive.EVERYTHING and by_hand and workspace.approvals.end_previous:
         about = {"secret": path, "version": waiting.version, "rotation": waiting.token}
         insist_on_approval(workspace, Deed("end previous", about, path, waiting.token))
-    if waiting and waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
+    if waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
         secret = workspace.secret(path)
         notify_again(workspace, path, waiting, canary(secret, waiting) or secret.consumers)
     for _ in range(ROUNDS):
@@ -71,7 +73,7 @@ def retire(
         except Overtaken:
             continue  # such as an acknowledgement or a rollback
         except Locked as held:
-            return Retirement(path, waiting.version if waiting else None, retired=False, held_by=(held.problem,))
+            return Retirement(path, waiting.version, retired=False, held_by=(held.problem,))
     raise Overtaken(path)
 
 

@@ -426,6 +426,6 @@ def going_on(attempt: Attempt) -> Attempt:
 
 def unretired(path: str, rotation: Rotation) -> Locked:
     """The error for a new rotation that must wait until the last old credential is retired."""
-    problem = f"version {rotation.version} is promoted, and the credential before it is not retired yet"
+    problem = f"version {rotation.version} is in force, and the credential before it is not retired yet"
     hint = f"`keyturn retire {path}` shows what holds it, and `keyturn rotate {path} --now --end-previous` ends it"
     return Locked("rotate", path, problem, hint)

@@ -1,13 +1,13 @@
 """HTTP requests as people describe them in the catalogue, with ``{{name}}`` for a value."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from keyturn.core.ports.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
-from keyturn.core.text import templates
+from keyturn.core.text import statements, templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.choices import Either
 from keyturn.settings.fields import Line, Model, matching, refused
@@ -31,6 +31,9 @@ def _template(text: str) -> str:
 
 
 def _path(path: str) -> str:
+    if any(name.startswith("admin.") for name in templates.names(path)):
+        problem = "a field of the admin's in a path is in the logs of every server on the way"
+        raise refused(problem, "Put it into a header or the body; write what is not secret under constants.")
     plain = templates.fill(_template(path), lambda _: "x")
     if not _LEGAL_PATH.fullmatch(plain):
         raise refused("is not a path that can be asked for", "Begin with /, and write no space, # or brackets.")
@@ -184,13 +187,11 @@ Answers = Annotated[tuple[AnswerSettings, ...], Either(_several, (AnswerSettings
 """Kinds of answer, any of which counts."""
 
 
-class RequestSettings(Model):
-    """One request to the API; every text may hold {{name}}."""
+class MessageSettings(Model):
+    """What a request sends, apart from its address; every text may hold {{name}}."""
 
     method: Method | None = None
     """GET, POST, PUT, PATCH or DELETE; without it, what is usual for this request."""
-    path: PathTemplate
-    """What follows the target's address, query included. Values are put in URL-quoted."""
     headers: Headers = Field(default_factory=dict)
     """Headers of this request, in addition to those of the target."""
     basic: Annotated[Template, AfterValidator(_hidden_login)] | None = None
@@ -208,10 +209,27 @@ class RequestSettings(Model):
             raise refused("body and form are both given", "Remove one of the two.", "form")
         return self
 
-    def request(self, method: str) -> Request:
+    @model_validator(mode="after")
+    def _no_foreign_text_in_sql(self) -> Self:
+        for place, name, quoted in self.statement_places():
+            if name.startswith(("admin.", "current.")):
+                problem = f"{place} puts {{{{{name}}}}} into an SQL statement, which such a value may change"
+                raise refused(problem, "Use a constant, {{path}} or {{unique}}.", "body" if self.body else "form")
+            if name == "path" and not quoted:
+                problem, remedy = f"{place} has {{{{path}}}} in an SQL statement without quotes", "Write '{{path}}'."
+                raise refused(problem, remedy, "body" if self.body else "form")
+        return self
+
+    def statement_places(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield every name in an SQL statement, with its place in messages and whether it is in quotes."""
+        for place, text in self.places():
+            if statements.is_statement(text):
+                yield from ((place, name, quoted) for name, quoted in statements.placeholders(text))
+
+    def message(self, method: str, path: str) -> Request:
         return Request(
             self.method or method,
-            self.path,
+            path,
             self.headers,
             self.basic,
             self.body,
@@ -226,7 +244,6 @@ class RequestSettings(Model):
 
     def places(self) -> Iterator[tuple[str, str]]:
         """Yield every text that may hold names, with its name in messages."""
-        yield "its path", self.path
         yield from ((f"its header {name}", text) for name, text in self.headers.items())
         yield from (("its basic", text) for text in (self.basic,) if text)
         yield from (("its body", text) for text in templates.texts(self.body))
@@ -237,6 +254,24 @@ class RequestSettings(Model):
         return {name for _, text in self.places() for name in templates.names(text)}
 
 
+class RequestSettings(MessageSettings):
+    """One request to the API; every text may hold {{name}}."""
+
+    path: PathTemplate
+    """What follows the target's address, query included. Values are put in URL-quoted."""
+
+    def request(self, method: str) -> Request:
+        return self.message(method, self.path)
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        yield "its path", self.path
+        yield from super().places()
+
+
+COUNTERS: Final = frozenset({"page", "offset"})
+"""The names for numbered pages: the page's number, and the number of entries before it."""
+
+
 class ListSettings(RequestSettings):
     """A request whose answer lists what there is."""
 
@@ -245,29 +280,38 @@ class ListSettings(RequestSettings):
     next: Pointer | None = None
     """Where the answer holds the link to the next page, or a token for `more`. Link headers need no setting."""
     more: PathTemplate | None = None
-    """The path of the next page, with {{next}} for its token."""
+    """The path of the next page, with {{next}} for its token; or with {{page}} for its number, or {{offset}} for the
+    number of entries before it."""
+    page_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """With {{page}} or {{offset}}: a page with fewer entries is the last. Without it, only an empty page is."""
+    first_page: Annotated[int, Field(ge=0, le=1)] = 1
+    """With {{page}}: the number of the first page, which `path` answers."""
     last_used: Pointer | None = None
     """Where an entry of the list holds the time of its last use: RFC 3339, or seconds or milliseconds since 1970."""
     in_force: tuple[AnswerConditionSettings, ...] = ()
     """What an entry holds whose key is in force, where the list keeps ended ones; others are passed over."""
 
     @model_validator(mode="after")
-    def _token_has_its_place(self) -> Self:
-        if self.more is not None and (self.next is None or "next" not in templates.names(self.more)):
-            remedy = "Give next: its pointer, and write {{next}} into this path."
-            raise refused("more is the path for a token that next points to", remedy, "more")
+    def _leads_to_other_pages(self) -> Self:
+        names = set(templates.names(self.more or ""))
+        if self.more is not None and not names & ({"next"} if self.next is not None else COUNTERS):
+            remedy = "Write {{page}} or {{offset}} into this path; or {{next}}, and next: the pointer to its token."
+            raise refused("more is the same path for every page", remedy, "more")
+        if self.page_size and (self.next is not None or not names & COUNTERS):
+            raise refused("pages are not numbered", "Write {{page}} or {{offset}} into `more`.", "page_size")
         return self
 
     @property
     def listing(self) -> Listing:
         in_force = tuple(settings.condition for settings in self.in_force)
-        return Listing(self.request("GET"), self.items, self.next, self.more, in_force)
+        return Listing(self.request("GET"), self.items, self.next, self.more, in_force, self.page_size, self.first_page)
 
     def places(self) -> Iterator[tuple[str, str]]:
-        """The path of further pages counts too, without its token."""
+        """The path of further pages counts too, without its token or number."""
         yield from super().places()
+        own = {"next"} if self.next is not None else COUNTERS
         for path in (self.more,) if self.more else ():
-            yield "more", templates.fill(path, lambda name: "" if name == "next" else f"{{{{{name}}}}}")
+            yield "more", templates.fill(path, lambda name: "" if name in own else f"{{{{{name}}}}}")
 
 
 class DeleteSettings(RequestSettings):
@@ -277,6 +321,19 @@ class DeleteSettings(RequestSettings):
     """Kinds of answer that mean that the key is not there; without them, 404 and 410."""
 
 
+def _deletes(value: Any) -> tuple[DeleteSettings, ...]:
+    if not isinstance(value, list | tuple):
+        return (DeleteSettings.model_validate(value),)
+    if not value:
+        raise refused("is empty", "Write at least one.")
+    return _DELETES.validate_python(value)
+
+
+_DELETES: Final = TypeAdapter(tuple[DeleteSettings, ...])
+Deletes = Annotated[tuple[DeleteSettings, ...], Either(_deletes, (DeleteSettings, tuple[DeleteSettings, ...]))]
+"""The requests that delete a key, sent in order."""
+
+
 class LastUsedSettings(RequestSettings):
     """A request whose answer holds the time of a key's last use."""
 
@@ -284,9 +341,12 @@ class LastUsedSettings(RequestSettings):
     """Where the answer holds the time: RFC 3339, or seconds or milliseconds since 1970."""
 
 
-def check_names(request: RequestSettings | None, key: str, names: Collection[str], *prefixes: str) -> None:
+def check_names(
+    request: RequestSettings | Sequence[RequestSettings] | None, key: str, names: Collection[str], *prefixes: str
+) -> None:
     """Refuse a request with a name that is neither among ``names`` nor begins with one of the ``prefixes``."""
-    for place, text in request.places() if request else ():
+    several = request if isinstance(request, Sequence) else [request] if request else []
+    for place, text in (pair for described in several for pair in described.places()):
         for name in templates.names(text):
             if name not in names and not name.startswith(prefixes):
                 choice = [*names, *(f"{prefix}FIELD" for prefix in prefixes)]

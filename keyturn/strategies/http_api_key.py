@@ -2,9 +2,9 @@
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,6 +15,8 @@ from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, Rev
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
 from keyturn.core.text.passwords import PasswordPolicy, generate
+from keyturn.settings.dates import DateSettings
+from keyturn.settings.durations import show
 from keyturn.settings.fields import refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.settings.requests import ListSettings, Pointer, ShortName, Template, check_names
@@ -24,8 +26,8 @@ from keyturn.strategies.rest import KeyRequests, KeyTest, RestSettings, RestStra
 MOST_KEYS: Final = 100
 """How many names of keys a record holds while a new one is made."""
 
-UNIQUE: Final = "[0-9a-f]{12}"
-"""What ``{{unique}}`` becomes: other characters for each key."""
+UNIQUE: Final = "[0-9A-Fa-f]{12}"
+"""What ``{{unique}}`` becomes: other characters for each key. Databases show an unquoted name in capitals."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class HttpApiKey(RestStrategy):
     """A new key next to the old one, which is deleted later by its id.
 
     ``limit`` is the maximum number of keys. ``generated`` are fields whose values are made here and sent with the
-    request that makes a key.
+    request that makes a key. ``dates`` are further values for that request, by name.
     """
 
     mints_at_target = True
@@ -60,12 +62,14 @@ class HttpApiKey(RestStrategy):
         test: KeyTest,
         limit: int | None = None,
         generated: Mapping[str, PasswordPolicy] | None = None,
+        dates: Callable[[], Mapping[str, str | int]] = dict,
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
         self.test = test
         self.limit = limit
         self.generated = dict(generated or {})
+        self.dates = dates
         self.credential_fields = frozenset(keys.answer) | self.generated.keys()
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
@@ -94,10 +98,12 @@ class HttpApiKey(RestStrategy):
 
         Raises Invalid, and deletes the key, where the answer lacks a field.
         """
-        doing, create = "make a key at", self.requests.create
+        doing, dates = "make a key at", self.dates()
+        create = replace(self.requests.create, body=templates.replace_whole(self.requests.create.body, dates))
         values_made = {name: generate(policy) for name, policy in self.generated.items()}
         sent = {f"candidate.{name}": value for name, value in values_made.items()}
-        values = self.fields({"unique": secrets.token_hex(6), **sent}, current)
+        unique = secrets.token_hex(6)
+        values = self.fields({**dates, "unique": unique, **sent}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
         if lacks := shortfall(create, answer):
@@ -108,7 +114,17 @@ class HttpApiKey(RestStrategy):
         if lacking := sorted(name for name, value in fields.items() if value is None):
             problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(fields[self.keys.id])}"
             raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
+        self._remove_twins(unique, fields[self.keys.id])
         return SecretFields({**values_made, **fields})
+
+    def _remove_twins(self, unique: str, made: Sensitive | None) -> None:
+        """Delete the keys of the same request, which a proxy on the way may have sent twice."""
+        if not any("unique" in templates.names(text) for text in self.keys.where.values()):
+            return
+        doing = "look for a second key of one request at"
+        for entry in self.entries(doing):
+            if self._is_own(entry, unique) and self._id(entry, doing) != (made.reveal() if made else ""):
+                self._delete(Sensitive(self._id(entry, doing)))
 
     def _take_back(self, made: Sensitive | None) -> str:
         if made is None:
@@ -201,10 +217,12 @@ class HttpApiKey(RestStrategy):
         listed = self.entries("look up a key at")
         return next((entry for entry in listed if self._id(entry) == made), None)
 
-    def _is_own(self, entry: Answer) -> bool:
+    def _is_own(self, entry: Answer, unique: str = "") -> bool:
+        """Whether an entry is this secret's; with ``unique``, of the request that sent this."""
         values = {**self.requests.constants, "path": self.path}
+        marks = re.escape(unique) if unique else UNIQUE
         for pointer, text in self.keys.where.items():
-            wanted = templates.pattern(text, lambda name: UNIQUE if name == "unique" else re.escape(values[name]))
+            wanted = templates.pattern(text, lambda name: marks if name == "unique" else re.escape(values[name]))
             owner = entry.text(pointer)
             if owner is None or not wanted.fullmatch(owner.reveal()):
                 return False
@@ -249,12 +267,17 @@ class HttpApiKeySettings(RestSettings):
     """The request that lists the keys (GET). Without it a crash may leave an unused key."""
     limit: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """How many keys the API allows; a rotation is refused where there is no room."""
+    dates: dict[ShortName, DateSettings] = Field(default_factory=dict)
+    """Dates from now for `create`, by name, such as the end of a key whose API requires one."""
 
     @model_validator(mode="after")
     def _fields_are_whole(self) -> Self:
         if self.id_field not in self.answer:
             remedy = f"Add {self.id_field}: and its pointer, or name another with id_field."
             raise refused("the id of a new key is not among its fields", remedy, "answer")
+        if list(self.answer.values()).count(self.answer[self.id_field]) > 1:
+            problem = f"{self.id_field} is read from the place of another field, and records show it"
+            raise refused(problem, "Point to an id that is not secret.", "answer")
         if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self._made):
             key = "answer" if taken[0] in self.answer else "generate"
             raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", key)
@@ -274,19 +297,32 @@ class HttpApiKeySettings(RestSettings):
         names = {*self.constants, "path"}
         self.check_shared_names(self.listing, {self.id_field})
         candidates = {f"candidate.{name}" for name in self.generate}
-        check_names(self.create, "create", {*names, "unique", *candidates}, "admin.", "current.")
+        check_names(self.create, "create", {*names, *self.dates, "unique", *candidates}, "admin.", "current.")
         check_names(self.test, "test", {*names, *self._made}, "current.")
         values = [name for name in (*self.answer, *self.generate) if name not in (self.id_field, EXPIRES_AT)]
         if not self.test.names & set(values):
             fields = ", ".join(f"{{{{{name}}}}}" for name in values)
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
-        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, candidates)):
-            if hidden & set(templates.names(request.path)):
+        sent = candidates.union(values)
+        for key, request, hidden in (("test", self.test, set(values)), ("create", self.create, sent)):
+            if hidden & {name.removeprefix("current.") for name in templates.names(request.path)}:
                 problem = "a key in a path is in the logs of every server on the way"
                 raise refused(problem, "Put it into a header or the body.", key)
-        if self.id_field not in self.delete.names:
+        if any(self.id_field not in request.names for request in self.delete):
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
             raise refused("the request does not name the key", remedy, "delete")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_outlive_their_service(self) -> Self:
+        if taken := sorted({*self.constants, "path", "unique"} & self.dates.keys()):
+            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name for this date.", "dates")
+        service = (self.longest or timedelta(0)) + self.grace
+        for name, date in self.dates.items():
+            if date.least <= service:
+                problem = f"{name} may end a key within {show(date.least)}, and a key is in use for {show(service)}"
+                remedy = "Make `after` longer than interval, jitter and grace together, with days to spare."
+                raise refused(problem, remedy, "dates")
         return self
 
     @model_validator(mode="after")
@@ -299,8 +335,9 @@ class HttpApiKeySettings(RestSettings):
                 raise refused(
                     f"where asks for {{{{{unknown[0]}}}}}", "Only path, unique and constants are known.", "list"
                 )
-        if where and not set(where.values()) & {text for _, text in self.create.places()}:
-            remedy = "Write the same text under `create`, such as the key's name."
+        sent = [text for _, text in self.create.places()]
+        if where and not any(templates.is_part(part, text) for part in where.values() for text in sent):
+            remedy = "Write the same text under `create`, such as the key's name, or within a longer one."
             raise refused("no text of where is given to a new key", remedy, "list")
         return self
 
@@ -317,4 +354,8 @@ class HttpApiKeySettings(RestSettings):
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
         api, requests = tools.target(self.target), self.key_requests(self.test, listing)
         generated = {name: rules.policy for name, rules in self.generate.items()}
-        return HttpApiKey(api, path, requests, keys, self.test.key_test(api), self.limit, generated)
+
+        def dates() -> Mapping[str, str | int]:
+            return {name: date.value(tools.clock()) for name, date in self.dates.items()}
+
+        return HttpApiKey(api, path, requests, keys, self.test.key_test(api), self.limit, generated, dates)

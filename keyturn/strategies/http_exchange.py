@@ -34,7 +34,7 @@ from keyturn.strategies.rest import (
     TrySettings,
     patterns,
 )
-from keyturn.strategies.two_slots import WINDOW, Freshness
+from keyturn.strategies.two_slots import SHORTEST, WINDOW, Freshness
 
 CURRENT: Final = "current."
 DOING: Final = "exchange the token at"
@@ -201,12 +201,16 @@ class HttpExchange(ApiStrategy):
 
     def abandon(self, change: Change) -> None:
         """End the candidate by its value, unless CURRENT holds it by now."""
-        if not (change.current and self.credential_id(change.current) == self.credential_id(change.candidate)):
+        if not (change.current and self._digest(change.current) == self._digest(change.candidate)):
             self._end(change.candidate)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """Return a digest of the exchanged token, which is long and random. It ended with the exchange."""
-        return {"digest": self._digest(current)} if self._whole(current) else {}
+        """Return a digest of the exchanged token, unless it is so short that it could be guessed from that.
+
+        It ended with the exchange.
+        """
+        is_long = max((len(current[name].reveal()) for name in self.requests.exchanged & current.keys()), default=0)
+        return {"digest": self._digest(current)} if is_long >= SHORTEST and self._whole(current) else {}
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         if name := self.foreign(credential):
@@ -246,7 +250,7 @@ class HttpExchange(ApiStrategy):
         return at is not None and at.astimezone(UTC) <= self.clock()
 
     def _digest(self, fields: SecretFields) -> str:
-        values = (fields[name].reveal() for name in sorted(self.requests.exchanged))
+        values = (fields[name].reveal() if name in fields else "" for name in sorted(self.requests.exchanged))
         return hashlib.sha256("\0".join(values).encode()).hexdigest()
 
     @property

@@ -18,12 +18,10 @@ from keyturn.settings.fields import Duration, Line, refused
 from keyturn.settings.requests import Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools
 from keyturn.strategies.rest import ApiSettings, ApiStrategy, KeyTest, TrySettings
-from keyturn.strategies.two_slots import TwoSlots, key_digest
+from keyturn.strategies.two_slots import SHORTEST, TwoSlots, key_digest
 
 KEY: Final = "{{key}}"
 SLOT: Final = "{{slot}}"
-SHORTEST: Final = 16
-"""Characters of a value at least: records hold its digest, from which a short one could be guessed."""
 HELD: Final = "holds."
 
 

@@ -24,6 +24,7 @@ STRATEGIES: Final = Registered[StrategySettings](
         "http-two-slots": "keyturn.strategies.http_two_slots.HttpTwoSlotsSettings",
         "http-exchange": "keyturn.strategies.http_exchange.HttpExchangeSettings",
         "http-password": "keyturn.strategies.http_password.HttpPasswordSettings",
+        "http-key-pair": "keyturn.strategies.http_key_pair.HttpKeyPairSettings",
         "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
     },
     "keyturn.strategies",

@@ -1,7 +1,7 @@
 """The common part of strategies over a REST API: requests that the catalogue describes, and the list of keys."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Self
@@ -12,12 +12,13 @@ from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError, Unavai
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
 from keyturn.core.ports.strategies import RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.text import templates
+from keyturn.core.text import statements, templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Duration, Line, refused
 from keyturn.settings.requests import (
+    COUNTERS,
     Answers,
-    DeleteSettings,
+    Deletes,
     LastUsedSettings,
     ListSettings,
     RequestSettings,
@@ -35,11 +36,22 @@ OBJECTING: Final = frozenset({400, 401, 403, 409, 422})
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """A request that deletes a key, or makes ready for that; ``gone`` are the answers for what is already done."""
+
+    request: Request
+    gone: Sequence[AnswerPattern] = (ABSENT,)
+
+
+@dataclass(frozen=True)
 class KeyRequests:
-    """The requests to the API. ``constants`` are texts for all requests, ``holds`` are texts that CURRENT must have."""
+    """The requests to the API; ``delete`` are sent in order, all of them by each run.
+
+    ``constants`` are texts for all requests, ``holds`` are texts that CURRENT must have.
+    """
 
     create: Request
-    delete: Request
+    delete: Sequence[Deletion]
     test: Request | None = None
     listing: Listing | None = None
     listed_use: str | None = None
@@ -47,7 +59,6 @@ class KeyRequests:
     last_used_at: str = ""
     constants: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[str, str] = field(default_factory=dict)
-    gone: Sequence[AnswerPattern] = (ABSENT,)
 
 
 class ApiStrategy(StrategyBase):
@@ -88,7 +99,8 @@ class KeyTest:
     """The request that tries a key, and what its answers mean.
 
     ``refused`` are the answers that prove a key dead; any other proves nothing. ``tries`` is how often a key is tried,
-    once a second, that the API may not know yet.
+    once a second, that the API may not know yet. ``prepare`` makes the request's values from a version's, for each
+    request anew.
     """
 
     api: RestApi
@@ -96,6 +108,7 @@ class KeyTest:
     refused: Sequence[AnswerPattern] = (UNAUTHORIZED,)
     tries: int = 1
     sleep: Callable[[float], None] = time.sleep
+    prepare: Callable[[SecretFields], SecretFields] = lambda fields: fields
 
     def insist(self, fields: SecretFields) -> None:
         """Try a new key until the API accepts it. Raises CandidateRejected for a refusal, Invalid for other answers."""
@@ -121,7 +134,9 @@ class KeyTest:
     def refusal(self, fields: SecretFields, refusing: Sequence[AnswerPattern] = ()) -> int | None:
         """Return the status of a refusal; None where the API accepts the key. Raises Invalid for any other answer."""
         doing, refusing = "try the key at", refusing or self.refused
-        answer = self.api.call(self.request, fields, doing, as_admin=False, also=refusing)
+        answer = self.api.call(
+            self.request, self.prepare(fields), doing, as_admin=False, at_test_url=True, also=refusing
+        )
         if any(pattern.matches(answer) for pattern in refusing):
             return answer.status
         if not answer.is_json and answer.status not in self.request.expect - {200}:
@@ -149,10 +164,15 @@ class RestStrategy(ApiStrategy):
             raise Invalid(doing, self.api.name, problem, hint)
         return key_id
 
-    def remove(self, fields: SecretFields) -> bool:
-        gone = self.requests.gone
-        answer = self.api.call(self.requests.delete, fields, "delete a key at", also=gone)
-        return not any(pattern.matches(answer) for pattern in gone)
+    def remove(self, fields: SecretFields, before_sending: Callable[[], None] | None = None) -> bool:
+        """Send each request of ``delete``, and return whether any of them found something to do."""
+        done = [self._delete_step(step, fields, before_sending) for step in self.requests.delete]
+        return any(done)
+
+    def _delete_step(self, step: Deletion, fields: SecretFields, before_sending: Callable[[], None] | None) -> bool:
+        call = self.api.call
+        answer = call(step.request, fields, "delete a key at", also=step.gone, before_sending=before_sending)
+        return not any(pattern.matches(answer) for pattern in step.gone)
 
     def still_there(self, *, deleted: bool) -> KeyturnError:
         doing, name = "delete a key at", self.api.name
@@ -191,7 +211,7 @@ class RestStrategy(ApiStrategy):
 
 
 def _constants(constants: dict[str, str]) -> dict[str, str]:
-    taken = sorted({"path", "unique", "next"} & constants.keys())
+    taken = sorted({"path", "unique", "next", *COUNTERS} & constants.keys())
     if taken:
         raise refused(f"the name {taken[0]} has a meaning already", "Choose another name for this constant.")
     return constants
@@ -239,7 +259,7 @@ class RestSettings(ApiSettings):
 
     create: RequestSettings
     """The request that makes a key (POST)."""
-    delete: DeleteSettings
+    delete: Deletes
     """The request that deletes a key (DELETE), after which the list must not have the key."""
     last_used: LastUsedSettings | None = None
     """The request that shows when a key was used last (GET), where its list does not."""
@@ -256,8 +276,25 @@ class RestSettings(ApiSettings):
             raise refused(message, "Give create its own constant for it.", "in_emergency")
         return self
 
+    @model_validator(mode="after")
+    def _constants_fit_into_sql(self) -> Self:
+        for request in (*self._requests_besides_create(), self.create):
+            for place, name, quoted in request.statement_places():
+                texts = (values[name] for values in (self.constants, self.in_emergency) if name in values)
+                if not all(statements.fits_statement(text, quoted=quoted) for text in texts):
+                    problem = f"{place} puts {name} into an SQL statement, which that text may change"
+                    remedy = (
+                        "Use letters, digits and _, or write the name in quotes: then . : / @ = + $ - are allowed too."
+                    )
+                    raise refused(problem, remedy, "constants")
+        return self
+
+    def _requests_besides_create(self) -> Iterator[RequestSettings]:
+        yield from (value for key, value in self if key != "create" and isinstance(value, RequestSettings))
+        yield from self.delete
+
     def _names_besides_create(self) -> set[str]:
-        others = [value for key, value in self if key != "create" and isinstance(value, RequestSettings)]
+        others = list(self._requests_besides_create())
         where = [text for request in others for text in getattr(request, "where", {}).values()]
         return {name for request in others for name in request.names} | {
             name for text in where for name in templates.names(text)
@@ -275,7 +312,7 @@ class RestSettings(ApiSettings):
     def key_requests(self, test: RequestSettings | None, listing: ListSettings | None) -> KeyRequests:
         return KeyRequests(
             self.create.request("POST"),
-            self.delete.request("DELETE"),
+            [Deletion(step.request("DELETE"), patterns(step.gone) or (ABSENT,)) for step in self.delete],
             test.request("GET") if test else None,
             listing.listing if listing else None,
             listing.last_used if listing else None,
@@ -283,7 +320,6 @@ class RestSettings(ApiSettings):
             self.last_used.at if self.last_used else "",
             self.constants,
             self.holds,
-            patterns(self.delete.gone) or (ABSENT,),
         )
 
 

@@ -1,16 +1,16 @@
 """Keys that sign tokens, such as JWTs; the application serves their public halves as a JWK Set (RFC 7517)."""
 
-import base64
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import model_validator
 
 from keyturn.core.errors import CandidateRejected, Invalid
-from keyturn.core.ports.keys import ALGORITHMS, KeyKind, KeyMaker, thumbprint
+from keyturn.core.ports.keys import ALGORITHMS, JwsAlgorithm, KeyKind, KeyMaker, thumbprint
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.jwts import signing_input
 from keyturn.settings.fields import refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -119,7 +119,7 @@ class SigningKey(StrategyBase):
     def _confirmed(self, candidate: SecretFields) -> bool:
         """Whether a token by the private key passes by the JWK Set, as its verifiers read both (RFC 7515)."""
         header = {"alg": candidate[ALGORITHM].reveal(), "kid": candidate[KID].reveal(), "typ": "JWT"}
-        message = f"{_segment(header)}.{_segment({'sub': self.name})}".encode()
+        message = signing_input(header, {"sub": self.name}).encode()
         signature = self.keys.sign(candidate[PRIVATE_KEY], header["alg"], message)
         jwk = next(key for key in json.loads(candidate[JWKS].reveal())["keys"] if key["kid"] == header["kid"])
         return self.keys.verifies(jwk, jwk["alg"], message, signature)
@@ -136,10 +136,6 @@ def _holds(jwks: Sensitive, expected: str) -> bool:
         return False
 
 
-def _segment(part: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
-
-
 # --- in the catalogue --------------------------------------------------------------------------------------
 
 
@@ -150,9 +146,7 @@ class SigningKeySettings(StrategySettings):
     """How the secret is replaced."""
     key: KeyKind = KeyKind.P_256
     """What the key is made of: rsa-2048, rsa-3072, rsa-4096, p-256, p-384, p-521 or ed25519."""
-    algorithm: (
-        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"] | None
-    ) = None
+    algorithm: JwsAlgorithm | None = None
     """How tokens are signed, in JWS's words; by default RS256 with RSA, else the one that the key allows."""
 
     @model_validator(mode="after")

@@ -249,7 +249,7 @@ class SshKeySettings(RestSettings):
     def _key_gets_there_and_back(self) -> Self:
         if "public_key" not in self.create.names:
             raise refused("the request does not hold the key", "Put {{public_key}} into its body.", "create")
-        if not self.delete.names & {"id", "public_key", "fingerprint"}:
+        if not all(request.names & {"id", "public_key", "fingerprint"} for request in self.delete):
             raise refused("the request does not name the key", "Put {{id}} or {{fingerprint}} into its path.", "delete")
         if self.listing is None and self.test is None:
             raise refused("nothing shows whether the API has a key", "Describe list, or test.", "list")

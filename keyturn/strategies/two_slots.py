@@ -16,6 +16,8 @@ from keyturn.strategies.base import StrategyBase, text_of
 
 WINDOW: Final = 5.0
 """Seconds for which a reading is trusted."""
+SHORTEST: Final = 16
+"""Characters of a value at least: records hold its digest, from which a short one could be guessed."""
 
 
 class Freshness:

@@ -40,6 +40,7 @@ LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
         "sessions stay open where the catalogue describes no request that ends them",
         "with one account, applications are refused from the change until they have read the new value",
     ),
+    "http-key-pair": ("tokens and sessions that the API has given to the key work on until they expire",),
     "ssh-key": (
         "SSH sessions that are open go on until their end",
         "servers that keep a copy of the keys take the old one until they ask the API again",

@@ -83,7 +83,7 @@ def test_all_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert isinstance(ssh, SshKeySettings)
     request = key.create.request("PUT")
     assert (request.method, request.body["tags"]) == ("POST", ["a", 1, None, True])
-    assert key.delete.request("DELETE").method == "DELETE"
+    assert [step.request("DELETE").method for step in key.delete] == ["DELETE"]
     assert key.test.request("GET").expect == {200, 204}
     assert ssh.listing is not None
     assert ssh.listing.listing.more == "/ssh?page={{next}}"

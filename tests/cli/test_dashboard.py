@@ -24,7 +24,7 @@ from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.sensitive import SecretFields
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 from keyturn.pages.dashboard_page import write_dashboard
-from keyturn.rotation.copies.push import CopyState, look_at_copy, push_destination
+from keyturn.rotation.copies.push import CopyState, look_at_copies, push_destination
 from local.support.ports import free_port
 from tests.support.lab import Lab, catalogue_data
 from tests.support.places import single
@@ -166,7 +166,7 @@ def test_a_copy_that_keeps_an_older_version_on_purpose_is_in_sync(lab: Lab, upda
     push_destination(workspace, made.path, place)
     lab.hub.write(made.path, SecretFields({**made.first, "value": "another"}), cas=1)
     push_destination(workspace, made.path, place)
-    assert look_at_copy(workspace, made.path, place).state is CopyState.KEPT
+    assert look_at_copies(workspace, made.path)[0].state is CopyState.KEPT
     shown = Drawing(workspace, seen_in_hub(workspace)).board()
     (line,) = shown.secrets
     assert line.level is Level.WELL

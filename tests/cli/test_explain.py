@@ -52,6 +52,7 @@ FROZEN = {
     "NotWritable": "KT219",
     "CredentialLost": "KT220",
     "NothingMade": "KT221",
+    "PreviousUnended": "KT222",
 }
 """What scripts and runbooks rely on: a line may be added, and none is ever changed."""
 

@@ -337,7 +337,7 @@ def test_people_who_can_not_be_told_are_told_later_and_that_is_said(
     assert result.exit_code == 0, result.output
     assert "the person on call was NOT NOTIFIED: tell the failure channel: the service did not take it" in result.stderr
     shown = keyturn("incidents", "INC-14").stdout
-    assert "not notified yet" in shown
+    assert "messages not sent yet" in shown
     assert "opened (" in shown
     monkeypatch.setenv("KEYTURN_FAILURE_URL", pager.address)
     assert keyturn("revoke", "--resume", "INC-14").exit_code == 0
@@ -345,7 +345,7 @@ def test_people_who_can_not_be_told_are_told_later_and_that_is_said(
         "Keyturn: INC-14 is opened",
         "Keyturn: INC-14 is closed",
     ]
-    assert "not notified yet" not in keyturn("incidents", "INC-14").stdout
+    assert "messages not sent yet" not in keyturn("incidents", "INC-14").stdout
 
 
 def test_without_any_prefect_server_it_is_done_here_all_the_same(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from keyturn.cli.running.watch import Run, Watcher
+from keyturn.core.error_codes import code_of
 from keyturn.core.errors import Invalid
 from keyturn.core.result_parts import RESULT
 from keyturn.settings.prefect import PrefectSettings
@@ -44,6 +45,20 @@ def test_a_run_whose_worker_lacks_a_setting_is_not_said_to_succeed_later(httpser
     run = Watcher("sync", 30).run(PrefectSettings(httpserver.url_for("/api")), {}, None, lambda: None)
     error = run.error("sync", "the copies")
     assert (type(error), error.problem) == (Invalid, problem)
+
+
+def test_a_rotation_that_an_earlier_credential_holds_up_is_named_once_with_its_own_code(httpserver: HTTPServer) -> None:
+    why = "the credential before version 7 is not retired: its grace ends 2026-12-03 06:54:12 UTC"
+    words = f"Flow run encountered an exception: PreviousUnended: a/b, make way: rotate a/b: {why}"
+    failed = RUN | {"state": {"type": "FAILED", "name": "Failed", "message": words}}
+    httpserver.expect_request("/api/deployments/name/rotate-secret/rotate-secret").respond_with_json({"id": "d1"})
+    httpserver.expect_request("/api/deployments/d1/create_flow_run").respond_with_json(failed, status=201)
+    httpserver.expect_request("/api/flow_runs/0a").respond_with_json(failed)
+    httpserver.expect_request("/api/artifacts/filter").respond_with_json([])
+    httpserver.expect_request("/api/task_runs/filter").respond_with_json([step("decide")])
+    settings = PrefectSettings(httpserver.url_for("/api"))
+    error = Watcher("rotate-secret", 30).run(settings, {"path": "a/b"}, None, lambda: None).error("rotate", "a/b")
+    assert (code_of(error), error.problem) == ("KT222", why)
 
 
 def watched(server: HTTPServer, left: dict[str, int], lists: Iterator[list[str]]) -> Run:

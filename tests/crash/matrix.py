@@ -26,6 +26,7 @@ from tests.support.places import single
 
 KILLED = "killed"
 LOST = "answer lost"
+REPEATED = "sent twice"
 
 PROMOTED = 2
 """The version that a rotation puts in force, since each secret has one before."""
@@ -33,7 +34,7 @@ PROMOTED = 2
 
 @dataclass(frozen=True)
 class Case:
-    """One place to stop at, in one of the two ways."""
+    """One place to stop at, in one of the ways; or one request that is sent twice."""
 
     how: str
     number: int
@@ -122,12 +123,12 @@ class Row:
             if died.signal != signal.SIGKILL:
                 yield f"it was not killed: {died.error or died.state}"
             return
-        lane.faults.begin(case.number)
+        lane.faults.begin(**{"again" if case.how == REPEATED else "lose": case.number})
         ended: Ended = lane.zygote.run(lane.job(secret, watched=False))
         lost = lane.faults.lost
         lane.faults.end()
         if not lost:
-            yield "no answer was lost"
+            yield "no answer was taken away"
         if ended.signal or ended.error.startswith("Traceback"):
             yield f"it did not end in a stated outcome: {ended.error}"
 

@@ -1,66 +1,120 @@
 """A row of the crash matrix that is made from a recipe and its emulator."""
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from keyturn.catalogue.recipes import Library
-from keyturn.catalogue.recipes.expand import rotation_settings, target_settings
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text import templates
-from local.emulators.recipes.created_keys import CreatedKeys
+from local.emulators.recipes.accounts import Accounts
+from local.emulators.recipes.exchanges import Exchanges
+from local.emulators.recipes.play import PLAYERS, play, served
 from local.emulators.recipes.server import RecipeServer, redirected
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
-from tests.support.lab import Declared
+from tests.support.lab import Declared, fresh
 
-PLAYED: Final = frozenset({"http-api-key"})
-"""The mechanisms that the emulator plays."""
+IN_PLACE: Final = " in place"
+"""Follows the name of a recipe whose two accounts are one in this row."""
+
+LIBRARY: Final = Library()
+
+
+def rows() -> list[str]:
+    """Every row: a recipe's name, and once more for one that may change a single account in place."""
+    played = [name for name, recipe in LIBRARY.items() if recipe.strategy in PLAYERS]
+    single = [f"{name}{IN_PLACE}" for name in played if LIBRARY[name].defaults.get("accepts_gap") is False]
+    order = list(PLAYERS)
+    return sorted(played + single, key=lambda name: (order.index(mechanism_of(name)), name))
+
+
+def mechanism_of(row: str) -> str:
+    return LIBRARY[row.removesuffix(IN_PLACE)].strategy
 
 
 class RecipeKind(Kind):
-    """A new account at the emulator for each secret would need a server each, so one server has every secret's keys.
+    """One server has every secret's credentials; where it can't tell the secrets apart, one is ``alone``."""
 
-    Where a list can't tell the keys of secrets apart, one secret at a time has the account.
-    """
-
-    modules = ("http.api_target",)
+    modules = ("http.api_target", "keys.key_maker")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.recipe = Library()[name]
-        self.alone = "list" in self.recipe.rotation and "where" not in self.recipe.rotation["list"]
+        self.recipe = LIBRARY[name.removesuffix(IN_PLACE)]
+        rotation = self.recipe.rotation
+        of_one_account = self.recipe.strategy in ("http-two-slots", "http-exchange")
+        self.alone = of_one_account or ("list" in rotation and "where" not in rotation["list"] and "answer" in rotation)
+        self.orphans: list[str] = []
+        self.replaced: dict[str, dict[str, str]] = {}
 
     def prepare(self, site: Site) -> None:
-        rotation = rotation_settings(self.recipe, self.recipe.examples) | self.recipe.defaults
-        target = target_settings(self.recipe, self.recipe.examples)
-        fields = {
-            name.removeprefix("admin."): secrets.token_urlsafe(24)
-            for text in templates.texts([target, rotation])
-            for name in templates.names(text)
-            if name.startswith("admin.")
-        }
-        self.service = CreatedKeys(rotation, target, fields, self.recipe.emulator)
-        server = site.server(f"recipe {self.name}", lambda: RecipeServer(self.service), lambda made: made.url)
-        self.rotation = redirected(rotation, server.url) | {"grace": "0s", "target": "api"}
-        self.target = redirected(target, server.url) | {"admin": admin(site, SecretFields(fields))}
-        self.changes = frozenset(rotation["answer"])
+        self.service = play(self.recipe)
+        server = site.server(f"recipe {self.name}", lambda: RecipeServer(served(self.service)), lambda made: made.url)
+        rotation = self.service.rotation
+        self.rotation = redirected(rotation, server.url) | {"grace": "0s", "interval": "30d", "target": "api"}
+        if self.name.endswith(IN_PLACE):
+            self.rotation |= {"accepts_gap": True}
+        self.gap = bool(self.rotation.get("accepts_gap"))
+        target = redirected(self.service.target, server.url)
+        self.target = {**target, "admin": admin(site, SecretFields(self.service.admin or {"unused": "unused"}))}
 
     def make(self, site: Site) -> Declared:
         if self.alone:
-            self.service.keys.clear()
-        first = self.service.make_by_hand()
-        self.before = set(self.service.live)
+            self.service.reset()
         rotation: dict[str, Any] = {**self.rotation}
+        if isinstance(self.service, Accounts):
+            letters = "a" if self.gap else "ab"
+            name = f"u{fresh().replace('-', '_')}"
+            rotation["accounts"] = [f"{name}_{letter}" for letter in letters]
+            first = self.service.open_accounts(rotation["accounts"])
+        else:
+            first = self.service.issue()
+        self.changes = frozenset(first)
         return declared(site, first, rotation, api=self.target)
 
+    def replace_by_hand(self, path: str) -> dict[str, str]:
+        """A credential that a person makes in place of a lost one."""
+        self.replaced[path] = self.service.issue()
+        return self.replaced[path]
+
     def works(self, site: Site, fields: SecretFields) -> bool:
-        return self.service.works({name: fields[name].reveal() for name in fields})
+        return self.service.works(plain(fields))
 
     def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
-        yield from super().left(site, secret, current)
-        expected = {secret.path: current[self.rotation.get("id_field", "id")].reveal()}
-        owned = self.service.live if self.alone else [name for name, _ in self.service.owners(secret.path)]
-        keys = [name for name in owned if name not in expected.values()]
-        if keys:
-            yield f"keys that no version holds: {keys}"
+        if not self.works(site, current):
+            yield "CURRENT does not work"
+        held = plain(current)
+        living = [*self.service.living(secret.path), *(self.service.living("") if self.alone else ())]
+        others = [each for each in living if not each.items() <= held.items()]
+        if isinstance(self.service, Accounts):
+            # An account that can't be disabled has a value that no one knows.
+            others = []
+        earlier = [secret.first, *([self.replaced[secret.path]] if secret.path in self.replaced else [])]
+        if any(self.service.works(old) and not self._expires(old) for old in earlier):
+            yield "the old credential still works"
+        if others := [each for each in others if not any(each.items() <= old.items() for old in earlier)]:
+            yield from self._orphans(secret.path, others)
+
+    def _orphans(self, path: str, orphans: list[Mapping[str, str]]) -> Iterator[str]:
+        """What lives that no version holds: at most one, and no longer than the recipe says."""
+        stated = self.recipe.facts.orphan
+        if stated is None or len(orphans) > 1:
+            yield f"{len(orphans)} credentials that no version holds"
+        elif self._outlive(orphans):
+            yield f"a credential that no version holds lives longer than {stated.lives}, which the recipe states"
+        else:
+            self.orphans.append(path)
+
+    def _expires(self, fields: dict[str, Any]) -> bool:
+        """Whether the recipe states that it works on for a time next to the exchanged one, and it does no longer."""
+        proves = isinstance(self.service, Exchanges) and self.service.dies_at_once
+        stated = self.recipe.facts.orphan
+        return not proves and stated is not None and stated.lives is not None and not self._outlive([fields])
+
+    def _outlive(self, orphans: list[Mapping[str, str]]) -> bool:
+        stated = self.recipe.facts.orphan
+        if stated is None or stated.lives is None:
+            return stated is None
+        return any(self.service.lives_after(stated.lives, each) for each in orphans)
+
+
+def plain(fields: SecretFields) -> dict[str, str]:
+    return {name: fields[name].reveal() for name in fields}

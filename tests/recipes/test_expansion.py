@@ -78,6 +78,17 @@ def test_a_parameter_whose_example_is_a_number_stays_a_number_in_the_body(tmp_pa
     assert "it must be a number" in str(find_problems(tmp_path, {})[0])
 
 
+def test_a_parameter_of_a_target_is_not_needed_where_the_catalogue_replaces_what_it_is_for(tmp_path: Path) -> None:
+    changes = (
+        (TARGET, TARGET.replace("openai-project-key", 'metabase-api-key, url: "https://m.example.com"')),
+        (ROTATION, "      recipe: metabase-api-key"),
+        (PARAMETERS, "      parameters: { group: 7 }"),
+    )
+    assert load_catalogue(written(tmp_path, *changes), {}).targets["openai"].url == "https://m.example.com"  # type: ignore[union-attr]
+    written(tmp_path, (TARGET, TARGET.replace("openai-project-key", "metabase-api-key")), *changes[1:])
+    assert "metabase-api-key needs the parameter url" in str(find_problems(tmp_path, {})[0])
+
+
 def test_a_recipe_of_the_catalogues_own_folder_is_used_and_checked(tmp_path: Path) -> None:
     own = (SHIPPED / "openai-project-key.yaml").read_text()
     (tmp_path / f"acme-key{RECIPE_ENDING}").write_text(

@@ -32,6 +32,14 @@ def test_the_lines_that_it_shows_load_in_a_catalogue(name: str, tmp_path: Path) 
     assert "\n".join(recipe_page(name, recipe)).startswith(f"{name}: ")
 
 
+def test_the_page_names_the_fields_of_the_admin_also_those_of_its_login() -> None:
+    for name, fields in (
+        ("pinecone-api-key", "client_id, client_secret"),
+        ("github-app-deploy-key", "app_id, private_key"),
+    ):
+        assert any(f"its fields are {fields}." in line for line in recipe_page(name, LIBRARY[name]))
+
+
 def test_names_begin_with_the_service_and_titles_differ() -> None:
     titles = [recipe.title for recipe in LIBRARY.values()]
     assert len(set(titles)) == len(titles)

@@ -66,7 +66,7 @@ def test_a_copy_that_stays_is_called_refused_only_with_what_that_means(refused: 
     if refused:
         assert (copy.answer, copy.said) == (
             CheckAnswer.REFUSED,
-            f"{stays}; its old value opens nothing: the target refuses it",
+            f"the target refuses its value; {stays}",
         )
     else:
         assert (copy.answer, copy.said) == (CheckAnswer.IRREVOCABLE, stays)

@@ -14,7 +14,7 @@ from keyturn.core.rotation_record import Stage
 from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
-from keyturn.rotation.copies.push import CopyState, look_at_copy, sync_destinations
+from keyturn.rotation.copies.push import CopyState, look_at_copies, sync_destinations
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.repair.recoverable_values import values
 from keyturn.rotation.retire import retire
@@ -26,7 +26,6 @@ from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, Opened, fresh
-from tests.support.places import single
 
 KEYS = {"field": ["value", "previous.value"]}
 GRACE = timedelta(hours=1)
@@ -77,8 +76,7 @@ def test_a_plan_from_marks_alone_sees_a_copy_that_still_gives_what_is_retired(la
     opened.store.refuses = None
     assert len(served(opened, secret)) == 2
     assert item(opened.workspace, secret).action is Action.UPDATE
-    place = single(opened.workspace.secret(secret.path).destinations)[0]
-    assert look_at_copy(opened.workspace, secret.path, place).state is CopyState.STALE
+    assert look_at_copies(opened.workspace, secret.path)[0].state is CopyState.STALE
     sync_destinations(opened.workspace, secret.path)
     assert served(opened, secret) == [second]
 

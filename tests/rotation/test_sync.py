@@ -8,12 +8,11 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.copies.push import CopyState, Pushed, look_at_copy, sync_destinations
+from keyturn.rotation.copies.push import CopyState, Pushed, look_at_copies, sync_destinations
 from keyturn.rotation.state.context import Workspace
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, Once
 from tests.support.lab import Declared, Lab, Opened, fresh
-from tests.support.places import single
 
 
 @pytest.fixture
@@ -113,11 +112,10 @@ def test_a_secret_without_destinations_is_in_step(lab: Lab) -> None:
 
 
 def test_looking_writes_nothing(opened: Opened, secret: Declared) -> None:
-    destination = single(opened.workspace.secret(secret.path).destinations)[0]
-    assert look_at_copy(opened.workspace, secret.path, destination).state is CopyState.STALE
+    assert look_at_copies(opened.workspace, secret.path)[0].state is CopyState.STALE
     assert opened.store.writes == 0
     sync_destinations(opened.workspace, secret.path)
-    assert look_at_copy(opened.workspace, secret.path, destination).state is CopyState.IN_STEP
+    assert look_at_copies(opened.workspace, secret.path)[0].state is CopyState.IN_STEP
 
 
 def storing(opened: Opened, **hooks: Any) -> Workspace:

@@ -46,8 +46,14 @@ ROTATION: dict[str, Any] = {
 """A secret's rotation as the catalogue has it."""
 
 
+NOW = datetime(2026, 12, 3, 12, 30, 15, 500_000, tzinfo=UTC)
+
+
 class Tools:
-    """What the strategy is opened with: the API alone."""
+    """What the strategy is opened with: the API and the time."""
+
+    def clock(self) -> datetime:
+        return NOW
 
     def __init__(self, api: HttpApi) -> None:
         self.api = api
@@ -121,6 +127,20 @@ class TestHttpApiKey(StrategyContract):
 
 
 # --- what a dead run leaves --------------------------------------------------------------------------------
+
+
+def test_the_second_key_of_a_request_that_was_sent_twice_is_deleted(server: RestApi) -> None:
+    strategy = opened(server)
+    other = strategy.mint(None)
+
+    def twice(said: Said) -> Said:
+        twin = {**said.body["data"], "id": 1, "value": "twin", "used": None}
+        server.keys["1"] = twin
+        return said
+
+    server.after["POST"] = twice
+    made = strategy.mint(None)
+    assert set(server.keys) == {other["id"].reveal(), made["id"].reveal()}
 
 
 def test_a_key_whose_answer_was_lost_is_swept_and_no_other(server: RestApi, strategy: HttpApiKey) -> None:
@@ -299,6 +319,45 @@ def test_without_a_list_absent_is_believed(server: RestApi) -> None:
     assert [told.path for told in server.told] == ["/accounts/ml%2Fteam/keys/4711"]
 
 
+IN_TWO_STEPS = [
+    {
+        "method": "POST",
+        "path": f"{KEYS}/{{{{id}}}}/deactivate",
+        "gone": [{"status": [404]}, {"status": [400], "when": [{"pointer": "/code", "equals": "INACTIVE"}]}],
+    },
+    {"path": f"{KEYS}/{{{{id}}}}"},
+]
+
+
+def test_a_key_that_is_deleted_by_several_requests_is_finished_where_a_run_died_between_them(server: RestApi) -> None:
+    server.in_two_steps = True
+    with pytest.raises(Denied):
+        opened(server).retire(opened(server).credential_id(opened(server).mint(None)), 1)
+    server.keys.clear()
+    server.told.clear()
+    strategy = opened(server, delete=IN_TWO_STEPS)
+    ends = strategy.credential_id(made := strategy.mint(None))
+    server.instead["DELETE"] = [Said(lost=True)]
+    with pytest.raises(Unavailable):
+        strategy.retire(ends, 1)
+    assert len(server.keys) == 1
+    assert strategy.accepts(made) is False
+    strategy.retire(ends, 1)
+    assert server.keys == {}
+    strategy.retire(ends, 1)
+    sent = [told.method for told in server.told if told.method in ("POST", "DELETE")]
+    assert sent == ["POST", *["POST", "DELETE"] * 3]
+
+
+def test_a_first_request_that_fails_for_another_reason_stops_the_deletion(server: RestApi) -> None:
+    strategy = opened(server, delete=IN_TWO_STEPS)
+    ends = strategy.credential_id(strategy.mint(None))
+    server.instead["POST"] = [Said(400, {"code": "OTHER"})]
+    with pytest.raises(Invalid, match="answered 400"):
+        strategy.retire(ends, 1)
+    assert "DELETE" not in [told.method for told in server.told]
+
+
 @pytest.mark.parametrize("id", ["..", "."])
 def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, strategy: HttpApiKey, id: str) -> None:
     with pytest.raises(Invalid, match="can't be used in the path"):
@@ -307,10 +366,41 @@ def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, st
 
 
 def test_a_list_entry_without_an_id_is_refused(server: RestApi) -> None:
+    opened(server).mint(None)
     strategy = opened(server, list=listing(id="/nothing"))
-    strategy.mint(None)
     with pytest.raises(Invalid, match="an entry without an id"):
         strategy.existing_ids()
+
+
+# --- SQL statements -------------------------------------------------------------------------------------------
+
+
+BY_SQL: dict[str, Any] = {
+    "constants": {"account": "ml/team", "user": "SVC_TRAIN"},
+    "create": {"path": KEYS, "body": {"statement": "ALTER USER {{user}} ADD PROGRAMMATIC ACCESS TOKEN KT_{{unique}}"}},
+    "list": listing(where={"/name": "KT_{{unique}}"}),
+}
+
+
+def test_a_key_that_is_named_within_a_statement_is_swept_and_no_other(server: RestApi) -> None:
+    strategy = opened(server, **BY_SQL)
+    by_hand = server._new_key("ml/team", "KT_OTHER").body["data"]
+    before, current = strategy.existing_ids(), strategy.mint(None)
+    assert server.told[-1].json["statement"].startswith("ALTER USER SVC_TRAIN ADD PROGRAMMATIC ACCESS TOKEN KT_")
+    orphan = server.keys[strategy.mint(None)["id"].reveal()]
+    orphan["name"] = orphan["name"].upper()
+    strategy.remove_orphans(before, [current])
+    assert {key["value"] for key in server.keys.values()} == {current["key"].reveal(), by_hand["value"]}
+
+
+@pytest.mark.parametrize("id", ["x; DROP USER app", "x--", "a b", "a'b", 'a"b', "\u00e4"])
+def test_an_id_that_would_change_a_statement_is_never_sent(server: RestApi, id: str) -> None:
+    delete = {"method": "POST", "path": "/sql", "body": {"statement": "ALTER USER X REMOVE ACCESS TOKEN {{id}}"}}
+    strategy = opened(server, **BY_SQL, delete=delete)
+    with pytest.raises(Invalid, match=r"value of \{\{id\}\} can't be put into an SQL statement") as caught:
+        strategy.retire({"id": id}, 1)
+    assert server.told == []
+    assert id not in told(caught.value)
 
 
 # --- trying a key ------------------------------------------------------------------------------------------
@@ -523,6 +613,33 @@ def test_an_expiry_that_the_api_tells_is_kept_for_the_schedule(server: RestApi) 
         strategy.mint(None)
 
 
+@pytest.mark.parametrize(
+    ("format", "value"),
+    [
+        ("rfc3339", "2027-03-03T12:30:15Z"),
+        ("date", "2027-03-03"),
+        ("unix", 1804077015),
+        ("unix_ms", 1804077015500),
+        ("seconds", 7776000),
+        ("hours", 2160),
+        ("days", 90),
+    ],
+)
+def test_a_date_from_now_is_sent_as_the_api_takes_it(server: RestApi, format: str, value: str | int) -> None:
+    create = {
+        "path": f"{KEYS}?until={{{{until}}}}",
+        "headers": {"x-until": "{{until}}"},
+        "body": {"name": NAME, "scopes": ["a", {"end": "{{ until }}"}], "lifetime": "{{until}}s"},
+    }
+    opened(server, create=create, dates={"until": {"after": "90d", "format": format}}).mint(None)
+    (sent,) = server.told
+    assert sent.json["scopes"] == ["a", {"end": value}]
+    assert type(sent.json["scopes"][1]["end"]) is type(value)
+    assert sent.json["lifetime"] == f"{value}s"
+    assert sent.headers["x-until"] == str(value)
+    assert sent.path.endswith(f"?until={str(value).replace(':', '%3A')}")
+
+
 def test_fields_may_be_named_as_the_consumers_read_them(server: RestApi) -> None:
     strategy = opened(
         server,
@@ -561,7 +678,8 @@ def test_a_value_that_is_made_here_is_sent_and_kept_with_the_id_of_the_answer(se
     strategy = opened(server, create=create, answer={"id": "/data/id"}, generate=rules)
     candidate = strategy.mint(None)
     assert set(candidate) == strategy.credential_fields == {"id", "key"}
-    assert json.loads(server.told[-1].body)["value"] == candidate["key"].reveal()
+    (sent,) = [told for told in server.told if told.method == "POST"]
+    assert json.loads(sent.body)["value"] == candidate["key"].reveal()
     assert len(candidate["key"].reveal()) == 40
     strategy.verify(Change(PATH, 2, candidate, None))
     assert strategy.accepts(candidate) is True

@@ -1,5 +1,7 @@
 """A proxy on loopback that loses one answer, after the server has given it: the work is done, and nobody hears of it.
 
+Or it sends one request twice, as a proxy does that retries when a connection breaks: the client gets the second answer.
+
 It knows no protocol. What a server says after the client has spoken, until the client speaks again, is one answer;
 all proxies of one :class:`Faults` count together, in the order of the answers.
 """
@@ -16,18 +18,22 @@ TIMEOUT = 0.2
 
 @dataclass
 class Faults:
-    """Which answer is lost, from 0; None for none. ``names`` says which server gave each one."""
+    """Which answer is lost, from 0, or to which the request is sent again; None for none.
+
+    ``names`` says which server gave each one.
+    """
 
     lose: int | None = None
+    again: int | None = None
     names: list[str] = field(default_factory=list)
     lost: bool = False
     counting: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, lose: int | None = None) -> None:
+    def begin(self, lose: int | None = None, again: int | None = None) -> None:
         """Count from 0 again."""
         with self._lock:
-            self.lose, self.names, self.lost, self.counting = lose, [], False, True
+            self.lose, self.again, self.names, self.lost, self.counting = lose, again, [], False, True
 
     def end(self) -> list[str]:
         """Let everything through, and tell what was counted."""
@@ -35,15 +41,17 @@ class Faults:
             self.counting = False
             return self.names
 
-    def lose_this(self, name: str) -> bool:
-        """One more answer begins; whether it is the one to lose."""
+    def taken(self, name: str) -> int | None:
+        """The number of the answer that begins if it is the one to take away; else None."""
         with self._lock:
             if not self.counting:
-                return False
-            self.names.append(f"{len(self.names)}: {name}")
-            doomed = len(self.names) - 1 == self.lose
-            self.lost = self.lost or doomed
-            return doomed
+                return None
+            number = len(self.names)
+            self.names.append(f"{number}: {name}")
+            if number not in (self.lose, self.again):
+                return None
+            self.lost = True
+            return number
 
 
 class FaultProxy:
@@ -77,16 +85,21 @@ class FaultProxy:
     def _serve(self, client: socket.socket) -> None:
         with ExitStack() as stack:
             stack.callback(client.close)
-            server = socket.create_connection(("127.0.0.1", self._upstream))
-            stack.callback(server.close)
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with suppress(OSError):
-                self._carry(client, server)
+                asked: bytes | None = b""
+                while asked is not None:
+                    server = stack.enter_context(socket.create_connection(("127.0.0.1", self._upstream)))
+                    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    server.sendall(asked)
+                    asked = self._carry(client, server, asked)
 
-    def _carry(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass bytes on in both directions until one side has had enough, or an answer is lost."""
-        asking = False
+    def _carry(self, client: socket.socket, server: socket.socket, asked: bytes) -> bytes | None:
+        """Pass bytes on in both directions until one side has had enough, or an answer is lost.
+
+        Returns a request that is to be sent once more, on a new connection.
+        """
+        repeated = asking = bool(asked)
         with selectors.DefaultSelector() as both:
             both.register(client, selectors.EVENT_READ)
             both.register(server, selectors.EVENT_READ)
@@ -94,12 +107,14 @@ class FaultProxy:
                 for key, _ in both.select(TIMEOUT):
                     data = key.fileobj.recv(CHUNK)  # type: ignore[union-attr]
                     if not data:
-                        return
+                        return None
                     if key.fileobj is client:
+                        asked = asked + data if asking else data
                         asking = True
                         server.sendall(data)
-                    elif asking and self._faults.lose_this(self.name):
-                        return
-                    else:
-                        asking = False
-                        client.sendall(data)
+                        continue
+                    if asking and not repeated and (number := self._faults.taken(self.name)) is not None:
+                        return asked if number == self._faults.again else None
+                    asking = repeated = False
+                    client.sendall(data)
+        return None

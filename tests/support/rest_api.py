@@ -60,7 +60,8 @@ class RestApi:
     """Serves while it is entered. ``keys`` and ``ssh`` hold what is there, by id.
 
     ``instead`` are answers given in turn to requests of one method, without doing anything; ``after`` change the
-    answer to what was done. ``limit`` is how many keys there may be; ``slow_keys`` how often a new key is unknown.
+    answer to what was done. ``limit`` is how many keys there may be; ``slow_keys`` how often a new key is unknown. With
+    ``in_two_steps``, a key must be deactivated before it can be deleted.
     """
 
     admin_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -71,6 +72,7 @@ class RestApi:
     instead: dict[str, list[Said]] = field(default_factory=dict)
     after: dict[str, Callable[[Said], Said]] = field(default_factory=dict)
     slow_keys: int = 0
+    in_two_steps: bool = False
 
     def __enter__(self) -> Self:
         self._lock = threading.Lock()
@@ -110,7 +112,14 @@ class RestApi:
             case ["GET", "accounts", account, "keys"]:
                 return self._page(told, [key for key in self.keys.values() if key["account"] == account])
             case ["POST", "accounts", account, "keys"]:
-                return self._new_key(account, told.json["name"], told.json.get("value"))
+                # By SQL, a key's name is the last word of a statement.
+                name = told.json.get("name") or told.json["statement"].split()[-1]
+                return self._new_key(account, name, told.json.get("value"))
+            case ["POST", "accounts", _, "keys", id, "deactivate"] if id in self.keys:
+                done, self.keys[id]["active"] = not self.keys[id]["active"], False
+                return Said(400, {"code": "INACTIVE"}) if done else Said(200, {"data": self._shown(self.keys[id])})
+            case ["DELETE", "accounts", _, "keys", id] if self.in_two_steps and self.keys.get(id, {}).get("active"):
+                return Said(403, {"message": "deactivate it first"})
             case ["DELETE", "accounts", _, "keys", id] if id in self.keys:
                 return Said(200, {"deleted": self.keys.pop(id)["id"]})
             case ["GET", "accounts", _, "keys", id] if id in self.keys:
@@ -128,7 +137,7 @@ class RestApi:
 
     def _whoami(self, value: str) -> Said:
         found = next((key for key in self.keys.values() if secrets.compare_digest(key["value"], value)), None)
-        if found is None or self.slow_keys:
+        if found is None or not found["active"] or self.slow_keys:
             self.slow_keys = max(0, self.slow_keys - 1)
             return Said(401, {"message": f"the key {value} is not known"})
         found["used"] = datetime.now(UTC).isoformat()
@@ -143,7 +152,7 @@ class RestApi:
             "name": name,
             "value": value or secrets.token_urlsafe(24),
         }
-        self.keys[str(made["id"])] = {**made, "used": None}
+        self.keys[str(made["id"])] = {**made, "active": True, "used": None}
         return Said(201, {"data": {**made, "expires": "2031-05-06T07:08:09Z"}})
 
     def _new_ssh_key(self, user: str, asked: dict[str, str]) -> Said:

@@ -16,10 +16,9 @@ from keyturn.core.ports.stores import Store
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.files.store import Files
 from keyturn.providers.vault.store import VaultStore
-from keyturn.rotation.copies.push import CopyState, look_at_copy
+from keyturn.rotation.copies.push import CopyState, look_at_copies
 from local.openbao import OpenBao
 from tests.support.memory_store import MemoryStore
-from tests.support.places import single
 from tests.sync.site import Site
 
 pytestmark = pytest.mark.sampled(10, of="file")
@@ -91,10 +90,7 @@ def test_values_are_read_once_for_each_version_and_never_at_idle(adding: Site) -
     read, written = store.reads, store.writes
     assert adding.item(f"one:{path}").why == "add-fields: it keeps what it has"
     adding.run()
-    assert (
-        look_at_copy(adding.workspace, path, single(adding.workspace.catalogue.destinations(path))[0]).state
-        is CopyState.KEPT
-    )
+    assert look_at_copies(adding.workspace, path)[0].state is CopyState.KEPT
     assert (store.reads, store.writes) == (read, written)
 
 

@@ -21,6 +21,7 @@ from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy, never_n
 from keyturn.core import hosts
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text import templates
 from keyturn.core.text.references import Unfit
 from keyturn.providers.answers import objection
 from keyturn.providers.http.api_target import RequestValues
@@ -186,6 +187,7 @@ def test_a_name_that_leads_to_where_a_cloud_gives_out_credentials_is_sent_nothin
             assert connection.recv(1) == b""
 
 
+SIGNED_IN = 'kind: http-api, url: "https://ours.example.com", headers: { authorization: "Bearer {{login.token}}" }'
 ENTRIES = {
     "stores": {
         "vault": 'kind: vault, address: "https://HOST", token_file: /etc/app/token',
@@ -200,6 +202,10 @@ ENTRIES = {
         "my": "kind: mysql, host: HOST, database: a, admin: targets/my",
         "cache": "kind: redis, host: ours.example.com, nodes: ['HOST:6379'], admin: targets/cache",
         "api": 'kind: http-api, url: "https://HOST", admin: targets/api',
+        "events": 'kind: http-api, url: "https://ours.example.com", test_url: "https://HOST", admin: targets/events',
+        "oauth": f'{SIGNED_IN}, login: {{ kind: client-credentials, url: "https://HOST" }}, admin: targets/oauth',
+        "jwt": f'{SIGNED_IN}, login: {{ kind: signed-jwt, claims: {{ a: b }}, exchange: {{ url: "https://HOST", '
+        'form: { a: "{{jwt}}" } } }, admin: targets/jwt',
         "graph": 'kind: microsoft-graph, endpoint: "https://HOST"',
         "iam": 'kind: aws-iam, endpoint_url: "https://HOST"',
     },
@@ -249,6 +255,27 @@ def test_no_credential_goes_to_another_machine_without_tls(kind: str, value: str
     env = {VARIABLE: str(operators_file(tmp_path, unencrypted=["db.example.com"]))}
     assert problems(place, line.replace("HOST", "db.example.com"), env) == []
     assert problems(place, line.replace("HOST", "db2.example.com"), env) != []
+
+
+IN_CLEAR = {
+    "targets.mine": "kind: http-api, url: 'http://HOST', admin: targets/mine",
+    "stores.mine": "kind: aws-secrets-manager, region: eu-central-1, endpoint_url: 'http://HOST'",
+    "stores.other": "kind: aws-parameter-store, region: eu-central-1, endpoint_url: 'http://HOST:4566'",
+}
+
+
+@pytest.mark.parametrize("entry", IN_CLEAR)
+def test_nothing_goes_to_another_machine_by_plain_http_without_the_operators_consent(
+    entry: str, tmp_path: Path
+) -> None:
+    place, (section, name) = make(tmp_path / "catalogue"), entry.split(".")
+    line = f"{section}:\n  {name}: {{ {IN_CLEAR[entry]}, insecure_http: true }}\n"
+    (flaw,) = problems(place, line.replace("HOST", "api.example.com"))
+    assert f"{entry}.insecure_http: credentials may go to api.example.com without TLS" in flaw
+    assert problems(place, line.replace("HOST", "127.0.0.1")) == []
+    assert problems(place, line.replace("http://HOST", "https://api.example.com")) == []
+    env = {VARIABLE: str(operators_file(tmp_path, unencrypted=["api.example.com"]))}
+    assert problems(place, line.replace("HOST", "api.example.com"), env) == []
 
 
 def test_every_node_that_is_reached_without_tls_needs_the_operators_consent(tmp_path: Path) -> None:
@@ -359,6 +386,21 @@ def test_a_certificate_of_an_authority_may_lie_in_the_catalogues_own_folder_and_
         assert "Keep it in the catalogue's folder, or let the operator's file" in flaw
     (flaw,) = problems(tmp_path / "catalogue", SENT.format(file=tmp_path / "catalogue" / "token"))
     assert "it is in the catalogue's directory" in flaw
+
+
+def test_a_relative_ca_file_is_next_to_the_catalogues_file_wherever_keyturn_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    certificate = "targets:\n  mine: {{ kind: redis, host: a.example.com, admin: targets/mine, ca_file: {file} }}\n"
+    catalogue = make(tmp_path / "catalogue")
+    assert problems(catalogue, certificate.format(file="ca.pem")) == []
+    made = load_catalogue(Path("../catalogue"), {}).target("mine")
+    assert made.model_dump()["ca_file"] == str(catalogue / "ca.pem")
+    (flaw,) = problems(catalogue, certificate.format(file="../outside.pem"))
+    assert f"contains {tmp_path}/outside.pem" in flaw
 
 
 OWN_FILES = [
@@ -659,6 +701,12 @@ def test_a_requests_template_is_given_fields_alone(name: str) -> None:
     values = RequestValues("api", lambda: SecretFields({"password": "x"}), SecretFields({"current.key": "y"}), "call")
     with pytest.raises(Invalid, match="which is not there"):
         values(name)
+
+
+def test_a_request_that_names_a_value_many_times_is_not_made() -> None:
+    values = RequestValues("api", None, SecretFields({"note": "x" * 1_000}), "call")
+    with pytest.raises(Invalid, match="more than 1,048,576 characters"):
+        templates.fill_all(["{{note}}" * 1_000] * 1_000, values)
 
 
 def test_what_tries_a_new_key_is_given_nothing_of_the_admins(tmp_path: Path) -> None:

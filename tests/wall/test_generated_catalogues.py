@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.checks import consistency, permissions
+from keyturn.catalogue.files.source import RECIPE_ENDING
 from keyturn.catalogue.hub_entries import database_roles
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.errors import Invalid
@@ -26,6 +27,42 @@ from tests.support import sampling
 CREATION = ["CREATE ROLE x"]
 TIMES = {"interval": "30d", "grace": "1h"}
 SECRET = {"owner": "a@example.com", "classification": "internal"}
+FACTS = {
+    "category": "business",
+    "facts": {"side_by_side": "many", "shown_once": True, "ends": "at once", "admin": "manage keys"},
+    "sources": [{"document": "Acme API", "checked": "2026-01-01", "seen": "memory"}],
+}
+RECIPES: dict[str, Any] = {
+    "key": {
+        "title": "Acme key",
+        "strategy": "http-api-key",
+        "parameters": {
+            "url": {"about": "Its address.", "example": "https://a.example.com"},
+            "ca_file": {"about": "Its authority.", "example": "/a"},
+            "account": {"about": "The account.", "example": "a"},
+            "scopes": {"about": "What it may do.", "example": ["a"]},
+        },
+        "target": {"kind": "http-api", "url": "{{url}}/v1", "ca_file": "{{ca_file}}"},
+        "rotation": {
+            "create": {"path": "/accounts/{{account}}/keys", "body": {"scopes": "{{scopes}}"}},
+            "answer": {"id": "/id", "key": "/key"},
+            "test": {"path": "/me", "headers": {"x-key": "{{key}}"}},
+            "delete": {"path": "/keys/{{id}}"},
+        },
+        "defaults": TIMES,
+    },
+    "login": {
+        "title": "Login of an engine",
+        "strategy": "vault-dynamic",
+        "parameters": {
+            "mount": {"about": "The engine.", "example": "database"},
+            "role": {"about": "Its role.", "example": "app"},
+        },
+        "rotation": {"mount": "{{mount}}", "role": "{{role}}"},
+        "defaults": TIMES,
+    },
+}
+"""The catalogue's own recipes. Their parameters are changed as the rest of the catalogue is."""
 SOUND: dict[str, Any] = {
     "stores": {
         "vault": {"kind": "vault", "address": "https://a.example.com", "mount": "kv", "token_file": "FILES/token"},
@@ -41,6 +78,11 @@ SOUND: dict[str, Any] = {
             "ca_file": "FILES/ca",
         },
         "other": {"kind": "postgresql", "host": "other.example.com", "database": "o", "admin": "targets/other"},
+        "acme": {
+            "recipe": "key",
+            "admin": "targets/acme",
+            "parameters": {"url": "https://acme.example.com", "ca_file": "FILES/ca"},
+        },
     },
     "consumers": {"app": {"url": "https://app.example.com", "signing_key": "webhooks/app"}},
     "mounts": {"more": {"mount": "kv-more"}},
@@ -67,6 +109,14 @@ SOUND: dict[str, Any] = {
                 "ttl": "60d",
                 "grace": "1h",
             },
+        },
+        "acme/key": {
+            **SECRET,
+            "rotation": {"recipe": "key", "target": "acme", "parameters": {"account": "a", "scopes": ["read"]}},
+        },
+        "acme/login": {
+            **SECRET,
+            "rotation": {"recipe": "login", "target": "ml", "parameters": {"mount": "database", "role": "acme"}},
         },
         "more:ml/key": {**SECRET, "rotation": {"strategy": "generated", **TIMES}},
         "other/login": {
@@ -182,6 +232,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "undeclared": ["shared/*"],
     }
     (place / "etc" / "policy.yaml").write_text(json.dumps(lists))
+    for name, recipe in RECIPES.items():
+        (place / "catalogue" / f"{name}{RECIPE_ENDING}").write_text(json.dumps(FACTS | recipe))
     return place
 
 
@@ -312,7 +364,7 @@ def test_no_catalogue_that_loads_has_a_right_a_file_or_a_host_outside_the_lists(
     insist_on_lists(place, usual, changes)
 
 
-WITHOUT = {
+WITHOUT: dict[str, tuple[str, Any, str, Any]] = {
     "files": ("stores", permissions.FileRules, "find_flaws", lambda *_: iter(())),
     "hosts": ("targets", permissions, "_hosts", lambda *_: iter(())),
     "entries of others": ("targets", permissions, "_other_place", lambda *_: iter(())),

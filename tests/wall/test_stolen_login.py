@@ -215,8 +215,18 @@ def test_a_token_that_a_thief_makes_is_short_lived_bound_to_addresses_and_has_no
 ) -> None:
     theft, kind = Theft(lab, login).set_up(), "lease" if login == "worker" else "grant"
     token = str(theft.log_in(*theft.halves).token)
-    for more in ({"policies": ["root"]}, {"policies": ["default"]}, {"period": "768h"}, {"no_parent": True}):
-        assert theft.mint(token, kind, **more) == ""
+    for more in (
+        {"policies": ["root"]},
+        {"policies": ["default"]},
+        {"period": "768h"},
+        {"no_parent": True},
+        # A batch token has no accessor and no lease, so nothing could end it.
+        {"type": "batch"},
+        {"id": "hvs.of-my-choice"},
+        {"entity_alias": "another"},
+        {"display_name": "another"},
+    ):
+        assert theft.mint(token, kind, **more) == "", more
     about = lab.root.auth.token.lookup(theft.mint(token, kind))["data"]
     assert about["policies"] == [f"{theft.prefix}-{rules.LEASE if kind == 'lease' else rules.GRANT}"]
     assert about["bound_cidrs"] == ["127.0.0.0/8", "::1"]

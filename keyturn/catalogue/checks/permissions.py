@@ -20,8 +20,9 @@ from keyturn.catalogue.files.signature import covered_files
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
-from keyturn.core.outbound import is_loopback
+from keyturn.core.outbound import is_loopback, leaves_in_clear
 from keyturn.settings.directories import cache_directory, sources_directory, state_directory
+from keyturn.settings.fields import Model
 from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
 from keyturn.settings.stores import StoreBase
 from keyturn.settings.trail import trail_directory
@@ -50,6 +51,9 @@ PID_FILE: Final = "pid_file"
 
 REDIRECTS: Final = "allowed_redirect_uris"
 """The key of the pages that receive a login's code, which opens the hub for that person."""
+
+NESTED: Final = ("login", "exchange")
+"""Keys whose mappings may name further hosts."""
 
 PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
@@ -117,6 +121,7 @@ WITHIN: Final = re.compile(r"(?<=[=,;&?\s\"'])~?/[^=,;&?\s\"']+")
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 """The variable with the directory in which systemd places a unit's credentials."""
 
+PLAIN_HTTP: Final = "insecure_http"
 WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
     "sslmode": ("disable", "allow", "prefer"),
     "tls": (False, "disable"),
@@ -173,6 +178,8 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
         if isinstance(value, str) and "://" in value:
             parts = urlsplit(value)
             yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+        elif key in NESTED and isinstance(value, Model):
+            yield from (((key, *path), host, port) for path, host, port in _places(value))
         elif key == "host":
             yield from (
                 ((key,), "localhost" if host.startswith(("/", "@")) else host, model.port) for host in value.split(",")
@@ -192,6 +199,10 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
 
 
 def _without_tls(model: Any) -> str:
+    """The key by which credentials may travel in clear. A notice, which is signed, holds none."""
+    urls = (value for _, value in model if isinstance(value, str) and "://" in value)
+    if getattr(model, PLAIN_HTTP, False) and not hasattr(model, "signing_key") and any(map(leaves_in_clear, urls)):
+        return PLAIN_HTTP
     weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
     return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
 
@@ -263,7 +274,7 @@ class FileRules:
         if key != PID_FILE and not _below(real, self.files):
             where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
             remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
-            return "the operator's file lists no directory under `files` that contains it", remedy
+            return f"the operator's file lists no directory under `files` that contains {real}", remedy
         return None
 
     def _is_covered(self, real: str) -> bool:

@@ -4,6 +4,7 @@ Scalars follow YAML 1.2, as in editors: ``12:00`` and ``yes`` are text. Tags are
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,14 @@ class CatalogueEntry:
     def problem(self, path: KeyPath, message: str, remedy: str) -> Problem:
         whole = (self.section, self.name, *path)
         return Problem(self.file, self.line_of(path), dotted(whole), message, remedy, whole)
+
+    @property
+    def placed(self) -> "CatalogueEntry":
+        """The entry with a relative ``ca_file`` taken from next to its file, wherever Keyturn runs."""
+        named = self.data.get("ca_file") if isinstance(self.data, dict) else None
+        if not isinstance(named, str) or not named or named.startswith(("/", "~", "$")):
+            return self
+        return self.holding({**self.data, "ca_file": os.path.abspath(FilePath(self.file).parent / named)})
 
     def holding(self, data: Any) -> "CatalogueEntry":
         return replace(self, data=data)
@@ -255,7 +264,7 @@ def _take_sections(
         elif isinstance(node, MappingNode):
             for inner, _ in _first_of_each(node):
                 inside = content[inner.value] if content else None
-                source.add(CatalogueEntry(name, inner.value, file, _line(inner), find_node, inside))
+                source.add(CatalogueEntry(name, inner.value, file, _line(inner), find_node, inside).placed)
         elif content is not None:
             remedy = "Write one indented `name:` for each, with its settings below."
             source.problems.append(Problem(file, _line(key), name, "must be a mapping of names", remedy))

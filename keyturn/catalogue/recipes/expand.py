@@ -15,6 +15,7 @@ from keyturn.strategies.registry import STRATEGIES
 
 RECIPE: Final = "recipe"
 PARAMETERS: Final = "parameters"
+CONSTANTS: Final = "constants"
 
 
 class _Flawed(Exception):
@@ -37,7 +38,7 @@ def expand_recipes(read: ParsedFiles) -> ParsedFiles:
             inner = _inside(entry.data, where)
             if not isinstance(inner, dict) or RECIPE not in inner:
                 continue
-            indexable = indexable and (inner[RECIPE] in library.own or library.is_shipped(inner[RECIPE]))
+            indexable = indexable and (str(inner[RECIPE]) in library.own or library.is_shipped(str(inner[RECIPE])))
             try:
                 made = _rotation(inner, library) if section == "secrets" else _target(inner, library)
             except _Flawed as flawed:
@@ -51,15 +52,15 @@ def expand_recipes(read: ParsedFiles) -> ParsedFiles:
 
 
 def _own_problems(library: Library) -> Iterable[Problem]:
+    """Problems of no entry of the catalogue, so that a revocation leaves none out for them."""
+    for name, file in library.taken.items():
+        message = f"a recipe of this name is {'shipped' if library.is_shipped(name) else 'installed'}, and is used"
+        yield Problem(str(file), 0, "", message, "Rename the file, and the name in the catalogue.")
     for name, (file, _) in library.own.items():
-        if library.is_shipped(name):
-            message = "a recipe of this name is shipped"
-            yield Problem(str(file), 0, "", message, "Rename the file, and the name in the catalogue.")
-            continue
         try:
             check_recipe(name, library[name], file)
         except CatalogueInvalid as invalid:
-            yield from invalid.problems
+            yield from (replace(problem, path=()) for problem in invalid.problems)
 
 
 def _inside(data: Any, where: KeyPath) -> Any:
@@ -83,17 +84,21 @@ def _rotation(data: dict[str, Any], library: Library) -> dict[str, Any]:
     recipe = _recipe(data, library)
     if "strategy" in data:
         raise _Flawed(("strategy",), "the recipe selects the strategy", "Remove this line, or recipe.")
-    if fixed := sorted(data.keys() & recipe.rotation.keys() - {"constants"}):
+    if fixed := sorted(data.keys() & recipe.rotation.keys() - {CONSTANTS}):
         remedy = f"Remove it, or copy the recipe under another name: keyturn recipe show {data[RECIPE]} --yaml"
         raise _Flawed((fixed[0],), f"the recipe {data[RECIPE]} sets this", remedy)
-    values = _values(data, recipe, recipe.named(recipe.rotation))
+    made = rotation_settings(recipe, _values(data, recipe, recipe.named(recipe.rotation)))
     rest = {key: value for key, value in data.items() if key != PARAMETERS}
-    return rotation_settings(recipe, values) | recipe.defaults | rest
+    if made.get(CONSTANTS) and isinstance(more := rest.get(CONSTANTS), dict):
+        if fixed := sorted(more.keys() & made[CONSTANTS].keys()):
+            raise _Flawed((CONSTANTS, fixed[0]), f"the recipe {data[RECIPE]} sets this", "Remove it: see parameters.")
+        rest[CONSTANTS] = {**made[CONSTANTS], **more}
+    return made | recipe.defaults | rest
 
 
 def rotation_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """The strategy's settings with these parameters, without the defaults."""
-    takes_constants = "constants" in STRATEGIES[recipe.strategy].model_fields
+    takes_constants = CONSTANTS in STRATEGIES[recipe.strategy].model_fields
     numbers = {name for name, value in recipe.examples.items() if isinstance(value, int)}
     texts = {
         name: str(value)
@@ -101,7 +106,7 @@ def rotation_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, An
         if isinstance(value, str | int) and takes_constants and name not in numbers
     }
     filled = _filled(recipe.rotation, {name: value for name, value in values.items() if name not in texts})
-    constants = {"constants": {**filled.get("constants", {}), **texts}} if texts else {}
+    constants = {CONSTANTS: {**filled.get(CONSTANTS, {}), **texts}} if texts else {}
     return {"strategy": recipe.strategy, **filled, **constants}
 
 
@@ -109,8 +114,9 @@ def _target(data: dict[str, Any], library: Library) -> dict[str, Any]:
     recipe = _recipe(data, library)
     if recipe.target is None:
         raise _Flawed((RECIPE,), f"the recipe {data[RECIPE]} needs no target", "Remove the target.")
-    values = _values(data, recipe, recipe.named(recipe.target))
     rest = {key: value for key, value in data.items() if key not in (RECIPE, PARAMETERS)}
+    replaced = {key: value for key, value in recipe.target.items() if key not in rest}
+    values = _values(data, recipe, recipe.named(replaced))
     return target_settings(recipe, values) | rest
 
 

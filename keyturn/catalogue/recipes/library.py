@@ -26,12 +26,15 @@ GROUP: Final = "keyturn.recipes"
 class Library(Mapping[str, Recipe]):
     """Recipes by name, each read at its first use.
 
-    ``own`` are the bytes of files in the catalogue's folder, by file name. ``__getitem__`` raises KeyError for an
-    unknown name, and CatalogueInvalid for a recipe that is incomplete.
+    ``own`` are the bytes of files in the catalogue's folder, by file name. ``taken`` are those whose name is that of a
+    shipped or installed recipe, which they don't replace. ``__getitem__`` raises KeyError for an unknown name, and
+    CatalogueInvalid for a recipe that is incomplete.
     """
 
     def __init__(self, own: Mapping[Path, bytes] | None = None) -> None:
-        self.own = {file.name.removesuffix(RECIPE_ENDING): (file, raw) for file, raw in (own or {}).items()}
+        named = {file.name.removesuffix(RECIPE_ENDING): (file, raw) for file, raw in (own or {}).items()}
+        self.own = {name: read for name, read in named.items() if self._file(name) is None}
+        self.taken = {name: file for name, (file, _) in named.items() if name not in self.own}
         self._read: dict[str, Recipe] = {}
 
     def __getitem__(self, name: str) -> Recipe:

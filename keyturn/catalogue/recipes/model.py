@@ -2,13 +2,13 @@
 
 import re
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
-from keyturn.settings.fields import Line, Model, refused
+from keyturn.settings.fields import Duration, Line, Model, refused
 from keyturn.settings.requests import ShortName
 from keyturn.strategies.registry import STRATEGIES
 
@@ -27,6 +27,24 @@ Category = Literal[
 ]
 Value = Any
 """A text, a number, a list or a mapping."""
+_PART: Final = r"(?:\\.|\[(?:\\.|[^\]\\])+\]|[^\\\[\](){}|*+?^$])([*+?]|\{[0-9]{1,3}(?:,[0-9]{0,3})?\})?"
+MOST_REPEATS: Final = 3
+LONGEST_TEXT: Final = 200
+LARGEST_VALUE: Final = 10_000
+"""Characters and values of a parameter, which each of a recipe's ``MOST_PLACES`` may repeat."""
+MOST_PLACES: Final = 500
+
+
+def _pattern(text: str) -> str:
+    """A pattern whose time is bounded: without groups, with few repeats."""
+    try:
+        legal = re.fullmatch(f"(?:{_PART})+", text) and re.compile(text)
+    except re.error:
+        legal = None
+    if not legal or sum(bool(repeat) for repeat in re.findall(_PART, text)) > MOST_REPEATS:
+        remedy = f"Write characters and [sets], {MOST_REPEATS} of them at most with *, +, ? or {{2,8}}."
+        raise refused("is not a pattern that can be used here", remedy)
+    return text
 
 
 class ParameterSettings(Model):
@@ -38,8 +56,8 @@ class ParameterSettings(Model):
     """A value that could be real; `keyturn recipe show` and the tests use it."""
     default: Value = None
     """The value of a catalogue that gives none; without it, the parameter is required."""
-    pattern: Line | None = None
-    """A regular expression that the whole of a text must match."""
+    pattern: Annotated[Line, AfterValidator(_pattern)] | None = None
+    """What the whole of a text must match: a regular expression without groups."""
     choices: tuple[Line, ...] = ()
     """The values that the service knows."""
 
@@ -56,11 +74,23 @@ class ParameterSettings(Model):
             return "it must be a list or a mapping" if isinstance(self.example, dict | list) else "it must be one value"
         if isinstance(self.example, int) and not isinstance(value, int):
             return "it must be a number"
+        if _size(value) > LARGEST_VALUE:
+            return f"it is larger than {LARGEST_VALUE:,} characters"
+        if any("{{" in text or "}}" in text for text in templates.texts(value)):
+            return "it holds {{ or }}, and only the recipe's own texts may name fields"
         if self.choices and value not in self.choices:
             return f"it must be one of {', '.join(self.choices)}"
-        if self.pattern and not (isinstance(value, str) and re.fullmatch(self.pattern, value)):
+        if self.pattern and not (
+            isinstance(value, str) and len(value) <= LONGEST_TEXT and re.fullmatch(self.pattern, value)
+        ):
             return f"it does not match {self.pattern}"
         return ""
+
+
+def _size(value: Value) -> int:
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return 1 + sum(map(_size, value)) if isinstance(value, list) else len(str(value))
 
 
 class SourceSettings(Model):
@@ -74,6 +104,15 @@ class SourceSettings(Model):
     """The kind of source. `memory` means that no document was read: check it before you rely on it."""
 
 
+class OrphanSettings(Model):
+    """A credential that no one knows, which a lost answer or a request sent twice may leave at the service."""
+
+    lives: Duration | None = None
+    """How long it lives at most; without it, until a person deletes it."""
+    remedy: Line
+    """What a person can do about it."""
+
+
 class FactSettings(Model):
     """What a person wants to know before using it."""
 
@@ -83,6 +122,8 @@ class FactSettings(Model):
     """Whether the service shows the value only in the answer that creates it."""
     ends: Line
     """How long an ended credential may keep working, such as "at once" or "within 60 s"."""
+    orphan: OrphanSettings | None = None
+    """What a rotation may leave where the service gives no way to find it."""
     admin: Line
     """The right that the admin credential needs at the service."""
     limits: tuple[Line, ...] = ()
@@ -121,8 +162,13 @@ class Recipe(Model):
             raise refused("no strategy has this name", advice(self.strategy, STRATEGIES, ""), "strategy")
         if self.target is not None and "kind" not in self.target:
             raise refused("has no kind", "Add kind: such as http-api.", "target")
+        if not isinstance(self.rotation.get("constants", {}), dict):
+            raise refused("constants is no mapping", "Write indented `name: text` lines below it.", "rotation")
         if both := sorted(self.rotation.keys() & self.defaults.keys()):
             raise refused(f"{both[0]} is also under rotation", "Keep one of the two.", "defaults")
+        places = [name for text in templates.texts([self.rotation, self.target]) for name in templates.names(text)]
+        if len(places) > MOST_PLACES:
+            raise refused(f"its texts name {len(places):,} places", f"Name {MOST_PLACES} at most.", "rotation")
         used = {*self.named(self.rotation), *self.named(self.target)}
         if idle := sorted(self.parameters.keys() - used):
             raise refused(f"no text uses {{{{{idle[0]}}}}}", "Use it, or remove the parameter.", "parameters")

@@ -9,13 +9,15 @@ import typer
 from keyturn.catalogue.files.source import RECIPE_ENDING
 from keyturn.cli.environment import DEFAULT_CATALOGUE, catalogue_directory
 from keyturn.cli.failures import EXIT_CODES
-from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.options import CatalogueOption, JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, write_json, write_table, write_text
 
 if TYPE_CHECKING:
     from keyturn.catalogue.recipes import Library, Recipe
 
-commands = typer.Typer(help="List, show and write recipes: kinds of credential without code.", no_args_is_help=True)
+commands = typer.Typer(
+    help="List, show, write and test recipes: kinds of credential without code.", no_args_is_help=True
+)
 
 COLUMNS: Final = ("recipe", "credential", "field", "strategy", "side by side", "checked")
 
@@ -24,6 +26,7 @@ Examples:
   keyturn recipe list --category ai
   keyturn recipe show openai-project-key
   keyturn recipe new acme-api-key
+  keyturn recipe test openai-project-key --live --secret openai/project-key
 
 """
 
@@ -46,6 +49,9 @@ QUESTIONS: Final = (
 NameArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe's name.")]
 CategoryOption = Annotated[str, typer.Option("--category", metavar="FIELD", help="Only this field, such as ai.")]
 YamlOption = Annotated[bool, typer.Option("--yaml", help="Print the recipe's own file, to copy and change it.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="The shipped ones as a page, docs/recipe-list.md.")]
+LiveOption = Annotated[bool, typer.Option("--live", help="At the service itself, with the target of --secret.")]
+SecretOption = Annotated[str, typer.Option("--secret", metavar="PATH", help="A secret that uses the recipe.")]
 FromOption = Annotated[str, typer.Option("--from", metavar="RECIPE", help="Copy this recipe and ask nothing.")]
 
 
@@ -71,9 +77,19 @@ def find_recipe(library: "Library", name: str) -> "Recipe":
 
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)
-def list_recipes(catalogue: CatalogueOption = None, category: CategoryOption = "", as_json: JsonOption = False) -> None:
+def list_recipes(
+    catalogue: CatalogueOption = None,
+    category: CategoryOption = "",
+    as_json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
     """List every recipe: shipped, from installed packages, and in the catalogue's folder."""
     library = open_library(catalogue)
+    if markdown:
+        from keyturn.cli.catalogue.recipe_table import shipped_page
+
+        write_text(shipped_page(library))
+        return
     chosen = {name: recipe for name, recipe in library.items() if category in ("", recipe.category)}
     if as_json:
         write_json({"recipes": [{"name": name, **summary_of(recipe)} for name, recipe in chosen.items()]})
@@ -120,6 +136,36 @@ def new_recipe(name: NameArgument, catalogue: CatalogueOption = None, copied: Fr
     write_file(file, text, 0o644)
     check_recipe(name, open_library(file.parent)[name], file)
     note(f"wrote {file}. Next: complete its facts, then keyturn catalogue validate")
+
+
+@commands.command("test", epilog=EXAMPLES + EXIT_CODES)
+def try_recipe(
+    name: NameArgument,
+    catalogue: CatalogueOption = None,
+    live: LiveOption = False,
+    secret: SecretOption = "",
+    yes: YesOption = False,
+) -> None:
+    """Create, test, list and end one credential of a recipe, and leave nothing.
+
+    Without --live an emulator on this machine plays the service; it is made from the recipe. No value is printed.
+    """
+    from keyturn.cli.catalogue.recipe_trial import live_trial, try_emulated
+
+    recipe = find_recipe(open_library(catalogue), name)
+    if live is not bool(secret):
+        raise typer.BadParameter("give both --live and --secret PATH, or neither")
+    if not live:
+        try_emulated(name, recipe, note)
+        note(f"{name} works with its emulator, which knows only what the recipe says")
+        return
+    insist_on_terminal(yes)
+    with live_trial(catalogue, name, secret, note) as (trial, target):
+        note(f"This creates a credential at {target} for {trial.path}, tests it and ends it. {recipe.facts.admin}")
+        if not yes:
+            typer.confirm("Continue?", abort=True)
+        trial.run()
+    note(f"{name} works at {target}")
 
 
 def recipe_text(answers: dict[str, str]) -> str:
@@ -194,8 +240,10 @@ def recipe_page(name: str, recipe: "Recipe") -> Iterator[str]:
     for parameter, settings in recipe.parameters.items():
         default = f" Default: {settings.default}." if settings.default is not None else ""
         yield f"  {parameter}: {settings.about}{default}"
-    headers = (recipe.target or {}).get("headers", {})
-    fields = {text.removeprefix("admin.") for header in headers.values() for text in templates.names(header)}
+    names = {part for text in templates.texts([recipe.target, recipe.rotation]) for part in templates.names(text)}
+    fields = {part.removeprefix("admin.") for part in names if part.startswith("admin.")}
+    if (recipe.target or {}).get("login", {}).get("kind") == "signed-jwt":
+        fields.add("private_key")
     if fields:
         yield f"\nWrite the admin credential into the hub first: its fields are {', '.join(sorted(fields))}."
     yield f"Right of the admin credential: {facts.admin}"

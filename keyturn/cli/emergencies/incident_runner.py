@@ -44,13 +44,16 @@ class Through:
     workspace: str
 
 
-def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """Finish an incident after the cut. Without Prefect it is done here, with a note."""
+def carry_on(workspace: "Workspace", incident: str, through: Through, before: IncidentStatus | None = None) -> Carried:
+    """Finish an incident after the cut. Without Prefect it is done here, with a note.
+
+    ``before`` is its status if just read.
+    """
     from keyturn.revocation.incidents.store import load_status
 
     if through.local:
         note("running in this process, without Prefect")
-        return finish_or_wake(workspace, incident, through)
+        return finish_or_wake(workspace, incident, through, before)
     try:
         run = through_prefect(incident, through.timeout, WorkspaceNames(through.workspace))
     except KeyturnError as error:
@@ -59,11 +62,16 @@ def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried
     return Carried(load_status(workspace, incident), run)
 
 
-def finish_or_wake(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """Finish it here, and have a checkpoint cover it. If it stays open, wake the keeper for the rest."""
+def finish_or_wake(
+    workspace: "Workspace", incident: str, through: Through, before: IncidentStatus | None = None
+) -> Carried:
+    """Finish it here, and have a checkpoint cover it. If it stays open, wake the keeper for the rest.
+
+    ``before`` is its status if just read.
+    """
     from keyturn.revocation.run import finish
 
-    finished = finish(workspace, incident)
+    finished = finish(workspace, incident, before)
     sign_ledger(workspace)
     if finished.open:
         wake_keeper(through.workspace)
@@ -178,7 +186,7 @@ def tell_secrets(standing: IncidentStatus) -> None:
     incident = standing.incident
     if standing.secrets:
         rows = [tables.secret_row(incident, secret) for secret in standing.secrets]
-        write_table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
+        write_table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "new version"))
     if more := list(tables.more_rows(standing)):
         write_table(tables.MORE_COLUMNS, more, whole=("what",))
 

@@ -1,5 +1,6 @@
 """Incidents and previews as tables and as JSON data, with names and short fingerprints only."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -15,7 +16,7 @@ from keyturn.revocation.proof import Check
 Row = tuple[object, ...]
 
 PREVIEW_COLUMNS: Final = ("secret", "what", "")
-SECRET_COLUMNS: Final = ("secret", "refused after", "clear after", "consumers", "version")
+SECRET_COLUMNS: Final = ("secret", "refused after", "clear after", "consumers", "new version")
 MORE_COLUMNS: Final = ("secret", "what", "")
 LIST_COLUMNS: Final = ("incident", "opened (UTC)", "state", "secrets", "reason")
 EVENT_COLUMNS: Final = ("when (UTC)", "step", "result", "where and what")
@@ -45,7 +46,7 @@ def preview_lines(blast: SecretPreview) -> dict[str, Sequence[str]]:
         "copies": blast.destinations,
         "consumers": blast.consumers,
         "proof": [", ".join(check.name for check in blast.checks)] if blast.checks else [],
-        "mind": blast.warnings,
+        "warning": blast.warnings,
     }
 
 
@@ -117,7 +118,7 @@ def about_rows(status: IncidentStatus) -> Iterator[Row]:
     if incident.looked_at:
         yield "looked at again", ", ".join(f"{when(at)} UTC" for at in incident.looked_at)
     if waits := [f"{message.news} ({when(message.at)} UTC)" for message in unsent(incident)]:
-        yield "not notified yet", ", ".join(waits)
+        yield "messages not sent yet", ", ".join(waits)
 
 
 def list_row(incident: Incident) -> Row:
@@ -153,19 +154,20 @@ def more_rows(standing: IncidentStatus) -> Iterator[Row]:
     for progress in standing.secrets:
         unseen = tuple(f"could not check {unseen.words}" for unseen in progress.unseen)
         sections = (
-            ("left", progress.left),
-            ("remains", few_lines(progress.remains)),
-            ("outlives", progress.outlives),
-            ("unseen", unseen),
+            ("still to do", progress.left),
+            ("can't be deleted", few_lines(progress.remains)),
+            ("still works", progress.outlives),
+            ("not checked", unseen),
         )
         for what, lines in sections:
             yield from ((progress.path, what, line) for line in lines)
-    yield from ((standing.incident.id, "left", line) for line in standing.incident.left)
+    yield from ((standing.incident.id, "still to do", line) for line in standing.incident.left)
 
 
 def check_rows(standing: IncidentStatus) -> Iterator[Row]:
     ordered = sorted(standing.checks, key=lambda pair: pair[1].proves)
-    yield from ((path, check.subject, check.place, check.answer, check.said) for path, check in ordered)
+    for path, check in ordered:
+        yield path, check.subject.label, check.place, check.answer.label, "; ".join(few_lines(check.said.split("; ")))
 
 
 def few_lines(lines: Sequence[str]) -> Sequence[str]:
@@ -179,9 +181,16 @@ def few_lines(lines: Sequence[str]) -> Sequence[str]:
 def event_rows(standing: IncidentStatus) -> Iterator[Row]:
     events = [(event, progress.path) for progress in standing.secrets for event in progress.events]
     events += [(event, "") for event in standing.incident.events]
+    kept = Counter((path, event.place) for event, path in events if event.result is Result.REMAINS)
     for event, path in sorted(events, key=lambda pair: pair[0].at):
-        text = ": ".join(part for part in (path, event.place, event.said) if part)
-        yield f"{event.at:%H:%M:%S.%f}"[:-3], event.step, event.result, text
+        result, more = str(event.result), ""
+        if event.result is Result.REMAINS:
+            result = "can't delete"
+            if not (number := kept.pop((path, event.place), 0)):
+                continue
+            more = f"and {number - 1} more like it" if number > 1 else ""
+        text = ": ".join(part for part in (path, event.place, event.said, more) if part)
+        yield f"{event.at:%H:%M:%S.%f}"[:-3], event.step, result, text
 
 
 def incident_data(incident: Incident) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
 from keyturn.revocation.incidents.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.incidents.recorded import record_what_waits
-from keyturn.revocation.incidents.store import load_status, new_incident_id
+from keyturn.revocation.incidents.store import load_secrets, load_status, new_incident_id
 from keyturn.revocation.selector import Selection, Selector, select_secrets
 
 if TYPE_CHECKING:
@@ -233,9 +233,10 @@ def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, throu
         beforehand = nullcontext() if answered else told_beside(workspace, selection, request.mode)
         with beforehand, in_background(lambda: tell_on_call(workspace, opened.id)):
             tell_and_clear(workspace, opened)
-            for secret in load_status(workspace, opened.id).secrets:
+            status = load_status(workspace, opened.id)
+            for secret in status.secrets:
                 tell_left(secret, Step.NOTIFY)
-            carried = carry_on(workspace, opened.id, through)
+            carried = carry_on(workspace, opened.id, through, status)
     tell_on_call(workspace, opened.id)
     return carried
 
@@ -248,7 +249,7 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
         tell_on_call(workspace, incident)
         return Carried(status)
     with goes_on_later(incident, through):
-        carried = carry_on(workspace, incident, through)
+        carried = carry_on(workspace, incident, through, status)
     works = [secret.path for secret in carried.standing.secrets if Step.CUT not in secret.done]
     note_commands(workspace.catalogue, works if carried.standing.open else [])
     tell_on_call(workspace, incident)
@@ -277,7 +278,7 @@ def confirm(workspace: "Workspace", selection: Selection, request: RevocationReq
 
 def tell_cut(workspace: "Workspace", incident: Incident) -> None:
     """Show at once what has ended. For the rest, show the commands to end it by hand."""
-    secrets = load_status(workspace, incident.id).secrets
+    secrets = load_secrets(workspace, incident)
     for secret in secrets:
         if Step.CUT not in secret.done:
             note(f"NOT ENDED YET {secret.path}: {'; '.join(secret.left) or 'nothing was done'}")
@@ -290,7 +291,7 @@ def tell_cut(workspace: "Workspace", incident: Incident) -> None:
 
 def tell_back(workspace: "Workspace", incident: Incident) -> None:
     """Show which version replaced each secret, and whether it was pushed."""
-    for secret in load_status(workspace, incident.id).secrets:
+    for secret in load_secrets(workspace, incident):
         tell_left(secret, Step.PUSH)
         if Step.REPLACE in secret.done:
             taken = (workspace.clock() - incident.triggered_at).total_seconds()

@@ -25,14 +25,16 @@ RoleOption = Annotated[
     typer.Option(
         "--as",
         metavar="LOGIN",
-        help="Whose work it is to do: worker, revoker, notary, monitor, granter, backup or consumer:NAME.",
+        help="Whose work it is to do: worker, revoker, notary, monitor, granter, backup or consumer:NAME. "
+        "By default the login's own.",
+        show_default=False,
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
 
 
 def doctor(
-    role: RoleOption = "worker",
+    role: RoleOption = "",
     everything: AllOption = False,
     catalogue: CatalogueOption = None,
     workspace_name: WorkspaceOption = DEFAULT,
@@ -43,10 +45,24 @@ def doctor(
     Changes nothing. Ends with READY, or with 1 if anything is missing or could not be checked.
     """
     with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
-        diagnosis = diagnose(workspace, WorkspaceNames(workspace_name), role)
+        diagnosis = diagnose(workspace, WorkspaceNames(workspace_name), role or own_role(workspace))
     tell_diagnosis(diagnosis, everything, as_json)
     if not diagnosis.ready:
         raise typer.Exit(FAILED)
+
+
+def own_role(workspace: "Workspace") -> str:
+    """Whose login this is, by its AppRole in the catalogue, or by that role's usual name; else the worker's."""
+    from keyturn.catalogue.hub_entries import AppRoleEntry
+    from keyturn.doctor.examine import OF_ROLE
+
+    try:
+        name = workspace.hub.identity().role
+    except KeyturnError:
+        return "worker"
+    entry = workspace.catalogue.hub.get(name)
+    login = entry.login if isinstance(entry, AppRoleEntry) else name.rpartition("-")[2]
+    return login if login in OF_ROLE else "worker"
 
 
 def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":

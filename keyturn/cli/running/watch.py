@@ -78,7 +78,9 @@ class Run:
         if self.state == "CRASHED":
             remedy = f"Nothing is lost: run it again, and it continues from there. {remedy}"
         kind = {each.__name__: each for each in BY_KIND}.get(self.kind, TransientError)
-        return kind(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)
+        # The error of a step begins as this one does.
+        problem = self.message.rpartition(f"{doing} {subject}: ")[2]
+        return kind(doing, subject, problem or f"the run ended as {self.state.lower()}", remedy)
 
 
 class StillRuns(Unavailable):

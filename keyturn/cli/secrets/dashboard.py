@@ -129,12 +129,9 @@ class Drawing:
                 yield OtherLine("health", check.name, LEVELS[check.grade], check.words)
 
     def _incidents(self) -> tuple[list[OtherLine], list[str]]:
-        from keyturn.revocation.incidents.store import list_open
-
-        try:
-            incidents = list_open(self.workspace)
-        except KeyturnError as error:
-            return [], [f"incidents: {error.text}"]
+        incidents = self.overview.incidents
+        if isinstance(incidents, KeyturnError):
+            return [], [f"incidents: {incidents.text}"]
         return [
             OtherLine("incident", incident.id, Level.BAD, incident.unread or f"open: {incident.reason}")
             for incident in incidents

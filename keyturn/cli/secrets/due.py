@@ -54,11 +54,13 @@ def show_due(
     layout = layout_of(output, as_json)
     with opened_workspace(catalogue, looking=True) as workspace:
         from keyturn.rotation.repair.removed_entries import left_open
+        from keyturn.rotation.state.quiet_period import list_secrets
 
         restoration = look_at_restoration(workspace.hub)
         paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
-        rows = prospects(workspace, paths, restoration.mark)
-        undeclared = [] if path else left_open(workspace)
+        with list_secrets(workspace, len(paths)) as listing:
+            rows = prospects(workspace, paths, restoration.mark, listing)
+            undeclared = [] if path else left_open(workspace, listing)
         unreviewed = [] if path else find_unreviewed(workspace)
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
         keys = [] if path else keys_of(workspace)
@@ -164,18 +166,21 @@ class Prospect:
         }
 
 
-def prospects(workspace: "Workspace", paths: Sequence[str], mark: "RestoredMark | None" = None) -> list[Prospect]:
+def prospects(
+    workspace: "Workspace",
+    paths: Sequence[str],
+    mark: "RestoredMark | None" = None,
+    listing: "Listing | None" = None,
+) -> list[Prospect]:
     """Sort these secrets by next rotation; ``mark`` is a restored hub's. Raises the first error if all fail."""
     from keyturn.cli.secrets.status import of_each
     from keyturn.rotation.copies.lineage_check import ledger_versions
     from keyturn.rotation.state.login_checks import load_checks
-    from keyturn.rotation.state.quiet_period import list_secrets
 
     now = workspace.clock()
     still = replace(workspace, clock=lambda: now)
     logins, versions = load_checks(workspace, paths), ledger_versions(workspace, paths).of
-    with list_secrets(workspace, len(paths)) as listing:
-        outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing, mark))
+    outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing, mark))
     rows = (
         Prospect(p, now, error=str(outcome), code=code_of(outcome)) if isinstance(outcome, KeyturnError) else outcome
         for p, outcome in outcomes.items()
@@ -259,14 +264,17 @@ def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
 
 
 def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[CheckResult]":
-    from keyturn.cli.health import LoginState, check_logins, check_services
+    from keyturn.cli.health import LoginState, check_incidents, check_logins, check_services
+    from keyturn.core.ports.conductor import outcome_of
+    from keyturn.revocation.incidents.store import list_open
 
     logins = [
         LoginState(prospect.path, prospect.now - prospect.rotated_at, prospect.check)
         for prospect in prospects
         if prospect.rotated_at and not prospect.open and not prospect.blocked
     ]
-    return [*check_services(workspace), check_logins(workspace, logins)]
+    incidents = check_incidents(outcome_of(lambda: list_open(workspace)))
+    return [*check_services(workspace), incidents, check_logins(workspace, logins)]
 
 
 def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResult]") -> None:

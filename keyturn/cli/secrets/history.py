@@ -64,10 +64,21 @@ def rotation_row(rotation: "Rotation", current: int) -> tuple[str, ...]:
     lines += [f"notified {', '.join(rotation.acknowledged)}"] if rotation.acknowledged else []
     return (
         str(rotation.version or "-"),
-        "in force" if (rotation.version, str(rotation.stage)) == (current, "retired") else str(rotation.stage),
+        rotation_state(rotation, current),
         "\n".join(f"{name:<8} {when(at)}" for name, at in moments if at),
         "\n".join([*lines, rotation.note]).rstrip(),
     )
+
+
+def rotation_state(rotation: "Rotation", current: int) -> str:
+    """The state of the rotation's version, for people."""
+    match str(rotation.stage):
+        case "retired":
+            return "in force" if rotation.version == current else "replaced"
+        case "cut":
+            return "revoked" if rotation.version else "revocation"
+        case stage:
+            return stage
 
 
 def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
@@ -76,7 +87,7 @@ def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
 
 def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> tuple[str, ...]:
     state = ("taken back" if reverted else "written") if version.readable else str(version.state)
-    rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "none"
+    rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "not by a rotation"
     return str(version.version), state, f"written  {when(version.created_at)}", rotation
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keyturn.doctor.results import CheckResult
     from keyturn.keys.authority_status import AuthorityStatus
     from keyturn.keys.managed_keys import KeyStatus
+    from keyturn.revocation.incidents.incident import Incident
     from keyturn.rights.hub_check import HubCheck
     from keyturn.rotation.repair.removed_entries import Undeclared
     from keyturn.rotation.state.break_glass import BrokenGlass
@@ -87,6 +88,8 @@ class Overview:
     """Temporary access grants, the first to end first."""
     restoration: "Restoration | None" = None
     """The backup that the hub was restored from, if any."""
+    incidents: "list[Incident] | KeyturnError" = field(default_factory=list)
+    """The open incidents, or why they could not be listed."""
     health: "list[CheckResult]" = field(default_factory=list)
     assessment: "Assessment" = field(default_factory=lambda: Assessment())
 
@@ -115,7 +118,7 @@ class Assessment:
 
 def overview_of(workspace: "Workspace") -> Overview:
     """Collect the state of the hub and stores, and check the services. Raises an error if no secret could be read."""
-    from keyturn.cli.health import LoginState, check_logins, check_services
+    from keyturn.cli.health import LoginState, check_incidents, check_logins, check_services
 
     with ThreadPoolExecutor(1) as pool:
         services = pool.submit(copy_context().run, check_services, workspace)
@@ -123,7 +126,9 @@ def overview_of(workspace: "Workspace") -> Overview:
     logins = [
         LoginState(s.path, s.now - s.rotated_at, s.login) for s in overview.secrets if s.rotated_at and not s.occupied
     ]
-    return replace(overview, health=[*services.result(), check_logins(workspace, logins)])
+    return replace(
+        overview, health=[*services.result(), check_incidents(overview.incidents), check_logins(workspace, logins)]
+    )
 
 
 def seen_in_hub(workspace: "Workspace") -> Overview:
@@ -133,7 +138,9 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
     from keyturn.cli.secrets.copies import look_at_copies
     from keyturn.cli.secrets.status import secret_statuses
     from keyturn.cli.setup.pki import authorities_of
+    from keyturn.core.ports.conductor import outcome_of
     from keyturn.core.ports.restored import look_at_restoration
+    from keyturn.revocation.incidents.store import list_open
     from keyturn.rotation.repair.removed_entries import left_open
     from keyturn.serving.statuses import part_statuses
 
@@ -152,6 +159,7 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
         workspace.hub_now(),
         active_grants(workspace),
         look_at_restoration(workspace.hub),
+        outcome_of(lambda: list_open(workspace)),
     )
 
 

@@ -279,15 +279,11 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names:
     from keyturn.rotation.report import OldCredential
     from keyturn.rotation.retire import retire
     from keyturn.rotation.state.context import side_by_side
-    from keyturn.rotation.state.record_store import load_record
 
     def one(secret: str) -> OldCredential | None:
         try:
-            return (
-                OldCredential.of(secret, retire(workspace, secret, waive))
-                if load_record(workspace, secret).retiring
-                else None
-            )
+            retirement = retire(workspace, secret, waive)
+            return OldCredential.of(secret, retirement) if retirement.version is not None else None
         except KeyturnError as error:
             return OldCredential.of(secret, error)
 

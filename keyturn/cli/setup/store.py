@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 NEXT: Final = {
     "aws-secrets-manager": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
-    "allows that role to ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    "lets that role query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn the files have it):"
     " aws iam create-policy --policy-name NAME --policy-document file://FILE",
     "aws-parameter-store": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
-    "allows that role to ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    "lets that role query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn the files have it):"
     " aws iam create-policy --policy-name NAME --policy-document file://FILE",
     "azure-key-vault": "a person who may assign roles in the resource group makes and assigns the role definitions:"
     " az role definition create --role-definition FILE",

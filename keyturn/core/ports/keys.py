@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from keyturn.core.sensitive import Sensitive
 
@@ -56,6 +56,8 @@ def key_parameters(kind: str) -> dict[str, Any]:
         return {"key_type": {"p": "ec", "ml-dsa": "mldsa"}.get(sized["family"], "rsa"), "key_bits": int(sized["bits"])}
     return {"key_type": kind, "key_bits": 0}
 
+
+JwsAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 

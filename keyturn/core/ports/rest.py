@@ -86,7 +86,8 @@ class Listing:
 
     ``next`` points to the next page: a link, or a token for ``{{next}}`` in the path ``more``. A Link header with
     rel="next" (RFC 8288) is always followed. ``in_force`` are a live entry's conditions, since some lists keep ended
-    ones.
+    ones. Without ``next``, ``more`` has ``{{page}}``, counted from ``first_page``, or ``{{offset}}``; the last page is
+    empty, or has fewer entries than ``page_size``.
     """
 
     request: Request
@@ -94,6 +95,8 @@ class Listing:
     next: str | None = None
     more: str | None = None
     in_force: tuple[Condition, ...] = ()
+    page_size: int | None = None
+    first_page: int = 1
 
 
 class Answer:
@@ -161,14 +164,15 @@ class RestApi(Protocol):
         doing: str,
         *,
         as_admin: bool = True,
+        at_test_url: bool = False,
         also: Sequence[AnswerPattern] = (),
         before_sending: Callable[[], None] | None = None,
     ) -> Answer:
         """Send ``request`` once, filled from ``fields``; ``doing`` appears in errors.
 
-        As admin the API's own headers and ``{{admin.x}}`` are available. ``before_sending`` is called once everything
-        is filled in, and may raise. Returns an answer that matches one of
-        ``also``. Any other unsuccessful one raises Denied, NotFound, Invalid, Unavailable or Throttled.
+        As admin the API's own headers and ``{{admin.x}}`` are available. ``at_test_url`` sends it to the address where
+        keys are tried. ``before_sending`` is called once everything is filled in, and may raise. Returns an answer that
+        matches one of ``also``. Any other unsuccessful one raises Denied, NotFound, Invalid, Unavailable or Throttled.
         """
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:

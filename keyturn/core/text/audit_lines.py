@@ -102,17 +102,18 @@ class AuditResponse(Struct, gc=False):
 
 
 class AuditLine(Struct, gc=False):
-    """One line of a file audit device, in JSON."""
+    """One line of a file audit device, in JSON. ``auth`` is not decoded: a login's is the same in all its lines."""
 
     type: str
     time: str | None = None
     error: str | None = None
-    auth: AuditAuth | None = None
+    auth: Raw | UnsetType = UNSET
     request: AuditRequest | None = None
     response: AuditResponse | None = None
 
 
 _LINES: Final = Decoder(AuditLine)
+_AUTH: Final = Decoder(AuditAuth | None)
 _DATA: Final = Decoder(AuditData | None)
 _OBJECTS: Final = Decoder(dict[str, Any] | None)
 
@@ -121,6 +122,14 @@ def decode_line(line: bytes) -> AuditLine:
     """Parse the line. Raises ValueError for other lines or shapes."""
     try:
         return _LINES.decode(line)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+
+
+def decode_auth(text: bytes) -> AuditAuth:
+    """A requester, empty if absent. Raises ValueError for another shape."""
+    try:
+        return _AUTH.decode(text) or AuditAuth()
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
 

@@ -18,10 +18,12 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, read_json, shortfall
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text import templates
+from keyturn.core.text import statements, templates
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
+from keyturn.providers.http.api_login import SIGN_IN, ApiLogin, Values
 from keyturn.providers.outbound import keep_to
+from keyturn.settings.api_logins import TOKEN, ApiLoginSettings
 
 API: Final = RemoteServer(
     check="Check the target's url, that it runs, and its timeout",
@@ -29,6 +31,8 @@ API: Final = RemoteServer(
     authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
 )
 LARGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
+LARGEST_REQUEST: Final = 1024 * 1024
+"""Characters that the values put into one request may have: texts of a catalogue can name a value many times."""
 MOST_PAGES: Final = 100
 ADMIN: Final = "admin."
 SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
@@ -42,7 +46,7 @@ class HttpApi:
     """A :class:`keyturn.core.ports.rest.RestApi`. Errors name only the target: a path may hold a value.
 
     ``ca_file``, or else the public authorities, verifies certificates. ``admin`` is called for each request that needs
-    it.
+    it. ``login`` gets the token for its headers. Requests that try a key go to ``test_url``, if there is one.
     """
 
     def __init__(
@@ -55,16 +59,22 @@ class HttpApi:
         ca_file: str | None = None,
         timeout: timedelta = timedelta(seconds=10),
         insecure_http: bool = False,
+        login: ApiLoginSettings | None = None,
+        test_url: str | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.name = name
         self._url = url.rstrip("/")
         self._admin = admin
         self._headers = dict(headers or {})
         self._timeout = timeout.total_seconds()
-        self._session = api_session(url, ca_file)
-        if leaves_in_clear(url) and not insecure_http:
+        self._test_url = (test_url or url).rstrip("/")
+        self._login = ApiLogin(name, login, self._send_login, self._admin_values, clock) if login else None
+        others = [other for other in (test_url, *(login.urls() if login else ())) if other]
+        if (leaves_in_clear(url) and not insecure_http) or any(map(leaves_in_clear, others)):
             hint = "Use https, or set insecure_http: true if no one can be in between"
             raise Invalid("open", name, "plain http to another machine", hint)
+        self._sessions = {url_origin(place): api_session(place, ca_file) for place in (url, *others)}
 
     def call(
         self,
@@ -73,48 +83,76 @@ class HttpApi:
         doing: str,
         *,
         as_admin: bool = True,
+        at_test_url: bool = False,
         also: Sequence[AnswerPattern] = (),
         before_sending: Callable[[], None] | None = None,
     ) -> Answer:
-        """Send ``request`` once. Raises unless the answer is its described success or matches ``also``."""
-        filled = self._filled(request, fields, doing, as_admin=as_admin)
-        if before_sending:
-            before_sending()
-        answer = self._sent(filled, doing)
+        """Send ``request`` once, and again only where its login's token was refused.
+
+        Raises unless the answer is its described success or matches ``also``.
+        """
+        page = PageRequest(request, fields, self._test_url if at_test_url else self._url)
+        answer, _ = self._asked(page, doing, as_admin=as_admin, before_sending=before_sending)
         if any(pattern.matches(answer) for pattern in also):
             return answer
         return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        filled, entries = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
-        for _ in range(MOST_PAGES):
-            answer = self._accepted(self._sent(filled, doing), listing.request, doing)
+        page, entries, count = PageRequest(listing.request, fields, self._url), list[Answer](), 0
+        for number in range(listing.first_page, listing.first_page + MOST_PAGES):
+            answer, url = self._asked(page, doing)
+            self._accepted(answer, listing.request, doing)
             members = answer.entries(listing.items)
             if members is None:
                 hint = "Point `items` of the list to it, in the catalogue"
                 raise Invalid(doing, self.name, "its answer holds no list where one should be", hint)
             entries += (entry for entry in members if all(map(entry.meets, listing.in_force)))
-            following = self._following(listing, answer, fields, doing, filled)
+            count += len(members)
+            if listing.more and listing.next is None:
+                numbered = fields.merged({"page": str(number + 1), "offset": str(count)})
+                is_last = len(members) < (listing.page_size or 1)
+                request = replace(listing.request, path=listing.more)
+                following = None if is_last else replace(page, request=request, fields=numbered)
+            else:
+                following = self._following(listing, answer, page, url, doing)
             if following is None:
                 return entries
-            filled = following
-        hint = "Ask for more entries a page in the list's path, or for fewer of them"
+            page = following
+        hint = "Ask for more entries a page in the list's path, or for fewer; check that `more` leads to other pages"
         raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
 
     def close(self) -> None:
-        self._session.close()
+        for session in self._sessions.values():
+            session.close()
+
+    def _asked(
+        self,
+        page: "PageRequest",
+        doing: str,
+        *,
+        as_admin: bool = True,
+        before_sending: Callable[[], None] | None = None,
+    ) -> tuple[Answer, str]:
+        """Send a request, and return the answer and the address."""
+        login = self._login if as_admin else None
+        had_token = login is not None and login.kept is not None
+        filled = self._filled(page, doing, as_admin=as_admin)
+        answer = self._sent(filled, doing, before_sending)
+        if answer.status == 401 and login is not None and had_token:
+            login.forget()
+            answer = self._sent(self._filled(page, doing, as_admin=as_admin), doing, before_sending)
+        return answer, filled.url
 
     def _following(
-        self, listing: Listing, answer: Answer, fields: SecretFields, doing: str, last: "FilledRequest"
-    ) -> "FilledRequest | None":
+        self, listing: Listing, answer: Answer, last: "PageRequest", url: str, doing: str
+    ) -> "PageRequest | None":
         if listing.more and listing.next:
             token = answer.text(listing.next)
-            page = replace(listing.request, path=listing.more)
-            with_token = fields.merged({"next": token}) if token else None
-            return self._filled(page, with_token, doing, as_admin=True) if with_token else None
+            request = replace(listing.request, path=listing.more)
+            return replace(last, request=request, fields=last.fields.merged({"next": token})) if token else None
         link = answer.text(listing.next) if listing.next is not None else None
         address = link.reveal() if link else answer.link
-        return replace(last, url=self._same_place(last.url, address, doing)) if address else None
+        return replace(last, link=self._same_place(url, address, doing)) if address else None
 
     def _same_place(self, base: str, link: str, doing: str) -> str:
         """The URL of a link. Raises Invalid unless it is of the API, since it gets the admin's credential."""
@@ -127,22 +165,41 @@ class HttpApi:
             raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
         return url
 
-    def _filled(self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool) -> "FilledRequest":
-        value = RequestValues(self.name, self._admin if as_admin else None, fields, doing)
-        texts = {**(self._headers if as_admin else {}), **request.headers}
+    def _filled(self, page: "PageRequest", doing: str, *, as_admin: bool) -> "FilledRequest":
+        login = self._login.token if as_admin and self._login else None
+        value = RequestValues(self.name, self._admin if as_admin else None, page.fields, doing, login)
+        filled = self._fill(page.request, page.base, self._headers if as_admin else {}, value, doing)
+        return replace(filled, url=page.link) if page.link else filled
+
+    def _admin_values(self, names: Mapping[str, str]) -> "RequestValues":
+        return RequestValues(self.name, self._admin, SecretFields(names), SIGN_IN)
+
+    def _send_login(self, url: str, request: Request, values: Values, doing: str, also: AnswerPattern) -> Answer:
+        answer = self._sent(self._fill(request, url, {}, values, doing), doing)
+        return answer if also.matches(answer) else self._accepted(answer, request, doing)
+
+    def _fill(
+        self, request: Request, url: str, headers: Mapping[str, str], value: Values, doing: str
+    ) -> "FilledRequest":
         try:
             return FilledRequest(
                 request.method,
-                self._url + self._path(request.path, value, doing),
-                self._filled_headers(texts, request.basic, value, doing),
-                json=templates.fill_all(request.body, value),
-                form=templates.fill_all(request.form, value),
+                url + self._path(request.path, value, doing),
+                self._filled_headers({**headers, **request.headers}, request.basic, value, doing),
+                json=templates.fill_all(request.body, value, statements.fill),
+                form=templates.fill_all(request.form, value, statements.fill),
             )
+        except statements.UnsafeValue as unsafe:
+            problem = f"the value of {{{{{unsafe.name}}}}} can't be put into an SQL statement: it may change it"
+            hint = "Use names of letters, digits and _, or write the placeholder in quotes, in the catalogue"
+            raise Invalid(doing, self.name, problem, hint) from None
         except UnicodeError:
             problem = "a value holds what is no character"
             raise Invalid(doing, self.name, problem, "Write it into the hub again") from None
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
+        if not template:
+            return ""
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
         segments = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
         slash_at_end = template.partition("?")[0].endswith("/")
@@ -164,9 +221,11 @@ class HttpApi:
                 raise Invalid(doing, self.name, problem, "Write the value into the hub without its line break")
         return headers
 
-    def _sent(self, filled: "FilledRequest", doing: str) -> Answer:
+    def _sent(self, filled: "FilledRequest", doing: str, before_sending: Callable[[], None] | None = None) -> Answer:
+        if before_sending:
+            before_sending()
         try:
-            with self._session.request(
+            with self._sessions[url_origin(filled.url)].request(
                 filled.method,
                 filled.url,
                 headers={name: text.encode("latin-1") for name, text in filled.headers.items()},
@@ -207,10 +266,21 @@ class HttpApi:
             problem = f"no answer within {self._timeout:g} s"
             return Unavailable(doing, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
-            return Invalid(doing, self.name, "its ca_file can't be read", "Correct the path, and who may read the file")
+            problem = f"its ca_file {next(iter(self._sessions.values())).verify} can't be read"
+            return Invalid(doing, self.name, problem, "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
             return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
         return from_connection(error, doing, self.name, API)
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """A request before its values are put in; ``link`` was followed, and replaces its own address."""
+
+    request: Request
+    fields: SecretFields
+    base: str
+    link: str | None = None
 
 
 @dataclass(frozen=True)
@@ -226,19 +296,34 @@ class FilledRequest:
 
 
 class RequestValues:
-    def __init__(self, api: str, admin: Callable[[], SecretFields] | None, fields: SecretFields, doing: str) -> None:
+    def __init__(
+        self,
+        api: str,
+        admin: Callable[[], SecretFields] | None,
+        fields: SecretFields,
+        doing: str,
+        login: Callable[[], str] | None = None,
+    ) -> None:
         self._api = api
         self._admin = admin and cache(admin)
         self._fields = fields
         self._doing = doing
+        self._left = LARGEST_REQUEST
+        self._login = login
 
     def __call__(self, name: str) -> str:
+        if name == TOKEN and self._login:
+            return self._login()
         if name.startswith(ADMIN):
             values, field, where = self._admin() if self._admin else {}, name.removeprefix(ADMIN), "at the admin path"
         else:
             values, field, where = self._fields, name, "in the secret"
         if field in values:
             text = values[field].reveal()
+            self._left -= len(text)
+            if self._left < 0:
+                problem = f"the values of the request have more than {LARGEST_REQUEST:,} characters"
+                raise Invalid(self._doing, self._api, problem, "Name fewer or shorter values in the catalogue")
             text.encode()  # invalid characters fail here, not in an error of requests that shows them
             return text
         problem = f"the request asks for {{{{{name}}}}}, which is not there"

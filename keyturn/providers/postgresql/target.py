@@ -302,7 +302,8 @@ class PostgreSQL:
                 return Denied(doing, name, problem, hint)
             case psycopg2.OperationalError() if NO_TRUST.search(str(error)):
                 problem = f"TLS as sslmode {self._where['sslmode']} wants it can't be had from the server"
-                hint = "Check ca_file and host against the server's certificate, and this machine's clock"
+                trusted = self._where.get("sslrootcert", "none")
+                hint = f"Check ca_file ({trusted}) and host against the server's certificate, and this machine's clock"
                 return Denied(doing, name, f"{problem}{reason_in(str(error))}", hint)
             case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
                 problem = f"there is no database {self._where['dbname']}"

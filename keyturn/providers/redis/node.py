@@ -180,7 +180,7 @@ def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnE
         case ResponseError():
             return from_refusal(str(error), doing, name, node)
         case RedisError() if isinstance(cause, FileNotFoundError):
-            return Invalid(doing, name, "its ca_file is not there", "Correct its path")
+            return Invalid(doing, name, f"its ca_file {node.ca_file} does not exist", "Correct its path")
         case _:
             return from_connection(error, doing, name, replace(NODE, who=str(node), whose=f"{node}'s"))
 

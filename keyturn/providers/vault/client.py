@@ -80,7 +80,7 @@ class Calls:
     """
 
     def __init__(self, settings: HubSettings) -> None:
-        self._session = LoginSession(settings)
+        self._session = LoginSession(settings, self._hear_answer)
         self._heard: tuple[datetime, float] | None = None
         self._date = ""
 
@@ -131,6 +131,10 @@ class Calls:
         date, at = self._heard
         return date + timedelta(seconds=elapsed() - at)
 
+    def _hear_answer(self, answer: requests.Response) -> None:
+        if date := answer.headers.get("Date"):
+            self._hear(date)
+
     def _hear(self, header: str) -> None:
         if header == self._date:
             return
@@ -138,13 +142,18 @@ class Calls:
         if expected is None or not expected - BEHIND < date <= expected:
             self._heard = date, elapsed()
 
-    def login(self) -> object:
+    def login(self) -> hvac.Client:
         """The login in use; a new login is another object. Raises the login's errors."""
         try:
             with _no_word_of("log in to", "the hub"):
                 return self._session.client()
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, "log in to", "the hub", WHOSE) from None
+
+    def look_up_login(self) -> requests.Response:
+        """The hub's answer about the login's token; the one from its beginning, if the login asked then."""
+        answer = self._session.lookup(self.login())
+        return answer if answer is not None else self.get("ask for", "the login", WHOSE)
 
     def has_namespace(self) -> bool:
         name = "the hub's namespace"
@@ -197,8 +206,7 @@ class Calls:
 
         def ask(client: hvac.Client) -> requests.Response:
             answer: requests.Response = client.adapter.request(method, address, **arguments)
-            if date := answer.headers.get("Date"):
-                self._hear(date)
+            self._hear_answer(answer)
             return answer
 
         try:

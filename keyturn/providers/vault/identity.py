@@ -20,7 +20,7 @@ ROLES: Final = ("role_name", "username", "role")
 
 def identify(calls: Calls) -> Identity:
     """Raises Denied if the login's policies lack auth/token/lookup-self."""
-    identity = identity_of(calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"])
+    identity = identity_of(calls.look_up_login().json()["data"])
     return replace(identity, entity_name=entity_name(calls, identity.entity_id)) if identity.entity_id else identity
 
 

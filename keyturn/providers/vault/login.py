@@ -2,10 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import hvac
+import requests
 from hvac import exceptions as vault
 
 from keyturn.core.errors import KeyturnError
@@ -40,17 +42,23 @@ class LoginLife:
         return self.left >= self.granted / 2
 
 
+def _ignore(_: requests.Response) -> None:
+    """Use nothing of the answer."""
+
+
 class LoginSession:
     """One login for many threads, renewed after two thirds of its life."""
 
-    def __init__(self, settings: HubSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: HubSettings, heard: Callable[[requests.Response], None] = _ignore) -> None:
+        """``heard`` gets the hub's answer about the token, if the login asks for it."""
+        self._settings, self._heard = settings, heard
         self._lock = threading.Lock()
         self._http = open_session(settings.address, settings.tls)
         self._client: hvac.Client | None = None
         self._method = open_method(settings.login)
         self._renew_at = float("inf")
         self.life = LoginLife()
+        self._lookup: tuple[hvac.Client, requests.Response] | None = None
 
     def client(self) -> hvac.Client:
         if self._client is not None and time.monotonic() < self._renew_at:
@@ -61,6 +69,11 @@ class LoginSession:
             elif time.monotonic() >= self._renew_at:
                 self._renew(self._client)
             return self._client
+
+    def lookup(self, client: hvac.Client) -> requests.Response | None:
+        """The answer about this login's token from when it began; None where the login did not ask."""
+        lookup = self._lookup
+        return lookup[1] if lookup and lookup[0] is client else None
 
     def as_token(self, token: str) -> hvac.Client:
         client = self.stranger()
@@ -95,6 +108,9 @@ class LoginSession:
         life = self._method.log_in(client)
         self.life = LoginLife(life.ttl or float("inf"))
         self._note_life(life)
+        if life.lookup is not None:
+            self._heard(life.lookup)
+            self._lookup = client, life.lookup
         return client
 
     def _renew(self, client: hvac.Client) -> None:

@@ -21,6 +21,10 @@ OFFBOARDINGS: Final = "offboardings"
 """Where the hub stores offboardings (:mod:`keyturn.organisations.offboarding`); each has an incident."""
 AT_ONCE: Final = 16
 
+Change = Callable[[SecretProgress], SecretProgress]
+Versioned = tuple[SecretProgress, int]
+"""The progress of a secret, and the version of its entry; 0 without one."""
+
 
 def new_incident_id(now: datetime) -> str:
     """A default name for an incident: ``INC-20261125-153012-7f3a``, in UTC."""
@@ -47,8 +51,12 @@ def load_incident(workspace: Workspace, incident: str) -> Incident:
 def load_status(workspace: Workspace, incident: str) -> IncidentStatus:
     """An incident with the progress of each secret, readable or not. Raises NotFound."""
     current = with_ledger_check(workspace, load_incident(workspace, incident))
-    secrets = side_by_side(lambda path: progress_or_unread(workspace, current, path), current.paths, AT_ONCE)
-    return IncidentStatus(current, tuple(secrets))
+    return IncidentStatus(current, load_secrets(workspace, current))
+
+
+def load_secrets(workspace: Workspace, incident: Incident) -> tuple[SecretProgress, ...]:
+    """The progress of each secret of an incident, readable or not."""
+    return tuple(side_by_side(lambda path: progress_or_unread(workspace, incident, path), incident.paths, AT_ONCE))
 
 
 def list_incidents(workspace: Workspace) -> list[Incident]:
@@ -89,8 +97,10 @@ def create_incident(workspace: Workspace, incident: Incident) -> Incident:
     return replace(incident, version=version)
 
 
-def update_incident(workspace: Workspace, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
-    """Apply a change to an incident, also during other writes; news go to the outbox. Raises NotFound."""
+def update_incident(
+    workspace: Workspace, incident: str, lay: Callable[[Incident], Incident], *, first: Incident | None = None
+) -> Incident:
+    """Apply a change to an incident, ``first`` if read, during other writes too. News are sent. Raises NotFound."""
 
     def laid(current: Incident) -> Incident | None:
         changed = with_news(current, lay(current), workspace.clock())
@@ -101,28 +111,31 @@ def update_incident(workspace: Workspace, incident: str, lay: Callable[[Incident
         return replace(changed, version=version)
 
     entry = VersionedEntry(f"incident {incident}", lambda: load_incident(workspace, incident), write)
-    current, changed = change_entry(entry, laid, workspace.pause)
+    current, changed = change_entry(entry, laid, workspace.pause, first=first)
+    if changed is None and first is not None:
+        return update_incident(workspace, incident, lay)  # it may differ by now
     return changed or current
 
 
 def load_progress(workspace: Workspace, incident: Incident, path: str) -> SecretProgress:
     """The progress of one secret; at first only the catalogue's facts."""
-    return _progress(workspace, incident, path)[0]
+    return load_versioned(workspace, incident, path)[0]
 
 
 def update_progress(
-    workspace: Workspace, incident: Incident, path: str, lay: Callable[[SecretProgress], SecretProgress]
+    workspace: Workspace, incident: Incident, path: str, lay: Change, *, first: Versioned | None = None
 ) -> SecretProgress:
-    """Apply a change to one secret's progress, also during other writes."""
+    """Apply a change to one secret's progress, also during other writes; ``first`` is :func:`load_versioned`'s."""
 
     def to_data(progress: SecretProgress) -> dict[str, str]:
         return _sealed(progress.to_data())
 
     place = _secret(incident.id, path)
-    return update_state(workspace, place, lambda: _progress(workspace, incident, path), lay, to_data)
+    return update_state(workspace, place, lambda: load_versioned(workspace, incident, path), lay, to_data, first=first)
 
 
-def _progress(workspace: Workspace, incident: Incident, path: str) -> tuple[SecretProgress, int]:
+def load_versioned(workspace: Workspace, incident: Incident, path: str) -> Versioned:
+    """The same with the version of its entry."""
     state = workspace.hub.read_state(_secret(incident.id, path))
     if state:
         with _read(_secret(incident.id, path)):

@@ -99,9 +99,12 @@ def sync_destinations(workspace: Workspace, path: str) -> list[Pushed]:
 
 
 def look_at_copies(workspace: Workspace, path: str) -> list[Pushed]:
-    """The state of every destination, without writing; errors are part of the result."""
+    """The state of every destination, by one read of CURRENT and without writing; errors are part of the result."""
     places, unknown = known_places(workspace, path)
-    return [*side_by_side(lambda place: look_at_copy(workspace, path, place), places), *unknown]
+    if not places:
+        return unknown
+    wanted = outcome_of(lambda: current(workspace, path))
+    return [*side_by_side(lambda place: look_at_copy(workspace, wanted, place), places), *unknown]
 
 
 def known_places(workspace: Workspace, path: str) -> tuple[tuple[Destination, ...], list[Pushed]]:
@@ -148,9 +151,11 @@ def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
     return pushed
 
 
-def look_at_copy(workspace: Workspace, path: str, destination: Destination) -> Pushed:
-    """The state of one destination, without writing; an error is part of the result."""
-    looked = outcome_of(lambda: compare(workspace, current(workspace, path), destination)[0])
+def look_at_copy(workspace: Workspace, wanted: HubSecret | KeyturnError, destination: Destination) -> Pushed:
+    """The state of one destination of CURRENT, or of the error that reading it gave, without writing."""
+    if isinstance(wanted, KeyturnError):
+        return failed(destination.store, destination.name, wanted)
+    looked = outcome_of(lambda: compare(workspace, wanted, destination)[0])
     return failed(destination.store, destination.name, looked) if isinstance(looked, KeyturnError) else looked
 
 

@@ -1,6 +1,6 @@
 """What a new rotation does with the last one's credential: retire it on evidence, or stop."""
 
-from keyturn.core.errors import TerminalError
+from keyturn.core.errors import PreviousUnended
 from keyturn.core.overrides import Waive
 from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.preconditions import describe_move
@@ -15,7 +15,7 @@ def make_way(
 ) -> Retirement:
     """Retire the last rotation's credential on evidence; a suspicion, or ``end_previous``, ends it even if used.
 
-    Raises TerminalError, naming what holds it.
+    Raises PreviousUnended, naming what holds it.
     """
     waive = Waive.EVERYTHING if end_previous or trigger is Trigger.COMPROMISE else Waive.NOTHING
     if trigger is Trigger.FORCE and ends_nothing(workspace, path):
@@ -25,8 +25,8 @@ def make_way(
         names = f" ({retirement.names})" if retirement.names else ""
         held_by = "; ".join(retirement.held_by)
         problem = f"the credential before version {retirement.version}{names} is not retired: {held_by}"
-        hint = f"Nothing was changed. Fix that or wait; `keyturn rotate {path} --now --end-previous` ends it at once"
-        raise TerminalError("rotate", path, problem, hint)
+        hint = f"Wait until nothing holds it, or end it at once: `keyturn rotate {path} --now --end-previous`"
+        raise PreviousUnended("rotate", path, problem, hint)
     return retirement
 
 

@@ -10,6 +10,7 @@ from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.owners import claimed
+from keyturn.rotation.state.quiet_period import Listing
 from keyturn.rotation.state.record_store import load_record
 
 AT_ONCE: Final = 8
@@ -51,10 +52,10 @@ def leaves(rotation: Rotation) -> str:
     return f"a rotation is {rotation.stage}{where}, and CURRENT is as it was"
 
 
-def left_open(workspace: Workspace) -> list[Undeclared]:
-    """The secrets with unfinished work, for a person to continue or give up."""
+def left_open(workspace: Workspace, listing: Listing | None = None) -> list[Undeclared]:
+    """The secrets with unfinished work, for a person to continue or give up; ``listing`` is the hub's, if just read."""
     ours = ("", workspace.catalogue.id)
-    return [secret for secret in list_undeclared(workspace) if secret.open and whose(secret) in ours]
+    return [secret for secret in list_undeclared(workspace, listing) if secret.open and whose(secret) in ours]
 
 
 def of_same_id(workspace: Workspace) -> list[str]:
@@ -90,9 +91,9 @@ def whose(secret: Undeclared) -> str:
     return secret.record.rotation.catalogue if secret.record.rotation else ""
 
 
-def list_undeclared(workspace: Workspace) -> list[Undeclared]:
+def list_undeclared(workspace: Workspace, listing: Listing | None = None) -> list[Undeclared]:
     """Every record of an undeclared secret."""
-    newest = workspace.hub.newest_states(ROTATIONS)
+    newest = listing.records if listing else workspace.hub.newest_states(ROTATIONS)
     listed = newest if newest is not None else within(workspace)
     paths = sorted(path for path in listed if path not in workspace.catalogue.secrets)
     return side_by_side(lambda path: _look(workspace, path), paths, AT_ONCE)

@@ -54,10 +54,13 @@ def update_state(
     load: Callable[[], tuple[T, int]],
     change: Callable[[T], T],
     to_data: Callable[[T], Mapping[str, Any]],
+    *,
+    first: tuple[T, int] | None = None,
 ) -> T:
     """Apply a change to an entry of Keyturn's state by compare-and-set with retries, and return the result.
 
-    ``load`` returns the entry and its version, 0 for none. An equal result is not written. Raises Contended.
+    ``load`` returns the entry and its version, 0 for none; ``first`` is what it returned before. An equal result is not
+    written. Raises Contended.
     """
 
     def changed(before: tuple[T, int]) -> T | None:
@@ -69,5 +72,7 @@ def update_state(
         return after
 
     entry = VersionedEntry(f"{workspace.hub.state_mount}/{place}", load, write)
-    before, after = change_entry(entry, changed, workspace.pause)
+    before, after = change_entry(entry, changed, workspace.pause, first=first)
+    if after is None and first is not None:
+        return update_state(workspace, place, load, change, to_data)  # the entry may differ by now
     return before[0] if after is None else after

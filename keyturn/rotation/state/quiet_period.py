@@ -74,14 +74,17 @@ def listed_records(workspace: Workspace, secrets: int) -> Iterator[Callable[[str
 
 
 class Listing:
-    """The listings of all secrets at one moment: metadata and records, without values. Shared by threads."""
+    """The listings of all secrets at one moment: metadata and records, without values. Shared by threads.
+
+    ``records`` is the newest version of each secret's record; None where the hub does not list versions.
+    """
 
     def __init__(self, workspace: Workspace, secrets: Survey) -> None:
         self._secrets = secrets
         self._workspace = workspace
-        self._newest = workspace.hub.newest_states(ROTATIONS)
+        self.records = workspace.hub.newest_states(ROTATIONS)
         self._days = {part: _day(workspace.clock(), part) for part in range(PARTS)}
-        self._before = self._remembered() if self._newest else {}
+        self._before = self._remembered() if self.records else {}
         self._now: dict[str, Remembered] = {}
 
     def info(self, path: str) -> SecretInfo | None:
@@ -92,9 +95,9 @@ class Listing:
 
     def load(self, path: str, *, whole: bool = False) -> Record:
         """The secret's record; only its version for a quiet one, unless ``whole``. Raises as reading one does."""
-        if self._newest is None:
+        if self.records is None:
             return load_record(self._workspace, path)
-        newest = self._newest.get(path)
+        newest = self.records.get(path)
         if newest is None:
             return Record()
         remembered = self._before.get(path)
@@ -113,7 +116,7 @@ class Listing:
 
     def remember(self) -> None:
         """Save which records were quiet, where that changed. A refused or late write is dropped."""
-        if self._newest is not None:
+        if self.records is not None:
             before, now = _parted(self._before), _parted(self._now)
             changed = [part for part in range(PARTS) if before[part] != now[part]]
             side_by_side(lambda part: self._keep(part, now[part]), changed, AT_ONCE)

@@ -1,16 +1,16 @@
 """A service that creates, tests, lists and deletes keys: the recipes of ``http-api-key``."""
 
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from keyturn.core.text import templates
-from local.emulators.recipes.matching import Captured, Received, Shape, put, satisfy
-from local.emulators.recipes.server import Answer, Service, base_of
+from local.emulators.recipes.matching import Captured, put, satisfy
+from local.emulators.recipes.server import Answer
+from local.emulators.recipes.service import RecipeService, Requests
 
 PAGE: Final = 2
 """Entries on a page, so that short lists have several."""
@@ -22,122 +22,91 @@ LIFETIME: Final = timedelta(days=90)
 class Key:
     """``values`` are the fields of the recipe's ``answer``; ``named`` the texts of its entry in the list.
 
-    ``steps`` counts the requests that have ended it: the first one makes it invalid, the last one removes it.
+    ``owner`` is the path of the secret that it was made for. ``steps`` counts the requests that have ended it: the
+    first one makes it invalid, the last one removes it.
     """
 
     values: dict[str, str]
     named: dict[str, str]
+    owner: str
+    until: datetime
     used: datetime | None = None
     steps: int = 0
-    ended: datetime | None = None
 
 
 @dataclass
-class CreatedKeys(Service):
-    """Plays ``rotation``, a strategy's settings with all parameters filled in, at the address of ``target``.
-
-    ``admin`` are the fields of the admin credential. ``differences`` are the recipe's ``emulator``:
-    ``numbered`` (ids are numbers), ``keeps_ended`` (the list keeps ended keys), ``limit``, ``created``, ``deleted``
-    (statuses).
+class CreatedKeys(RecipeService):
+    """``differences``: ``numbered`` (ids are numbers), ``keeps_ended`` (the list keeps ended keys), ``limit``,
+    ``created`` and ``deleted`` (statuses), ``lifetime`` (days).
     """
 
-    rotation: Mapping[str, Any]
-    target: Mapping[str, Any]
-    admin: Mapping[str, str]
-    differences: Mapping[str, Any] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
-    received: list[tuple[str, Received]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
         self._id = self.rotation.get("id_field", "id")
-        constants = self.rotation.get("constants", {})
-        known = {**constants, **{f"admin.{name}": value for name, value in self.admin.items()}}
-        base = base_of(self.target["url"])
-        headers = self.target.get("headers", {})
-
-        def shape(settings: Mapping[str, Any], method: str, base: str = base, *, as_admin: bool = True) -> Shape:
-            merged = {**settings, "headers": {**(headers if as_admin else {}), **settings.get("headers", {})}}
-            return Shape(merged, method, base, known)
-
-        test = self.rotation["test"]
         deletes = self.rotation["delete"]
-        self._create = shape(self.rotation["create"], "POST")
-        self._test = shape(test, "GET", base_of(test["url"]) if "url" in test else base, as_admin=False)
-        self._deletes = [shape(each, "DELETE") for each in (deletes if isinstance(deletes, list) else [deletes])]
+        self._deletes = deletes if isinstance(deletes, list) else [deletes]
+        super().__post_init__()
+
+    def requests(self) -> Requests:
+        for number, settings in enumerate(self._deletes):
+            yield "delete", self.shape(settings, "DELETE"), partial(self._deleted, number=number)
         listing = self.rotation.get("list")
-        self._list = shape(listing, "GET") if listing else None
-        self._more = shape({**listing, "path": listing["more"]}, "GET") if listing and "more" in listing else None
-        self._used = shape(self.rotation["last_used"], "GET") if "last_used" in self.rotation else None
+        if listing and "more" in listing:
+            more = self.shape({**listing, "path": listing["more"]}, "GET")
+            yield "list", more, lambda values: self._listed(self._start(values))
+        if "last_used" in self.rotation:
+            yield "last_used", self.shape(self.rotation["last_used"], "GET"), self._last_used
+        if listing:
+            yield "list", self.shape(listing, "GET"), lambda _: self._listed(0)
+        yield "create", self.shape(self.rotation["create"], "POST"), self._created
+        yield "test", self.shape(self.rotation["test"], "GET", as_admin=False, at_test_url=True), self._tested
 
     # --- what a test asks ---
 
-    def make_by_hand(self) -> dict[str, str]:
-        """Create a key as a person does; its fields."""
+    def issue(self) -> dict[str, str]:
         with self._lock:
             return dict(self._made({}).values)
 
     def works(self, fields: Mapping[str, str]) -> bool:
-        """Whether the service accepts this key."""
-        return any(self._is_live(key) and self._holds(key, fields) for key in self.keys.values())
+        return any(self._is_live(key) and self._holds(key, fields) for key in list(self.keys.values()))
 
-    @property
-    def live(self) -> list[str]:
-        return [name for name, key in self.keys.items() if self._is_live(key)]
+    def living(self, path: str) -> list[Mapping[str, str]]:
+        return [key.values for key in list(self.keys.values()) if self._is_live(key) and key.owner == path]
 
-    def owners(self, path: str) -> list[tuple[str, str]]:
-        """The ids of living keys whose entry names the secret at ``path``, with that text."""
-        found = ((made, text) for made, key in self.keys.items() if self._is_live(key) for text in key.named.values())
-        return [(made, text) for made, text in found if path in text]
+    def lives_after(self, time: timedelta, fields: Mapping[str, str]) -> bool:
+        at = datetime.now(UTC) + time
+        return any(each.until > at for each in list(self.keys.values()) if self._holds(each, fields))
+
+    def reset(self) -> None:
+        self.keys.clear()
 
     # --- requests ---
 
-    def answer(self, received: Received) -> Answer:
-        with self._lock:
-            for name, shape, act in self._admin_requests():
-                if (values := shape.match(received)) is not None:
-                    self.received.append((name, received))
-                    return act(values)
-            if (values := self._test.match(received)) is not None:
-                self.received.append(("test", received))
-                return self._tested(values)
-            self.received.append(("unknown", received))
-            return Answer(404, {"error": "no request of the recipe looks like this"})
-
-    def _admin_requests(self) -> Iterator[tuple[str, Shape, Callable[[Captured], Answer]]]:
-        for number, shape in enumerate(self._deletes):
-            yield "delete", shape, partial(self._deleted, number=number)
-        if self._more:
-            yield "list", self._more, lambda values: self._listed(int(values["next"]))
-        if self._used:
-            yield "last_used", self._used, self._last_used
-        if self._list:
-            yield "list", self._list, lambda _: self._listed(0)
-        yield "create", self._create, self._created
-
     def _created(self, values: Captured) -> Answer:
-        if len(self.live) >= int(self.differences.get("limit", 1000)):
+        if sum(map(self._is_live, self.keys.values())) >= int(self.differences.get("limit", 1000)):
             return Answer(409, {"message": "the limit of keys is reached"})
         key = self._made(values)
         document: Any = {}
         for name, pointer in self.rotation["answer"].items():
             document = put(document, pointer, self._typed(name, key.values[name]))
-        return self._success(self.rotation["create"], document, self.differences.get("created", 200))
+        return self.success(self.rotation["create"], document, self.differences.get("created", 200))
 
     def _made(self, values: Captured) -> Key:
         made = str(secrets.randbelow(10**9)) if self.differences.get("numbered") else secrets.token_hex(8)
         fields = {name: secrets.token_urlsafe(24) for name in self.rotation["answer"]}
+        for name in self.rotation.get("generate", {}):
+            fields[name] = values.get(f"candidate.{name}") or secrets.token_urlsafe(24)
         fields |= {self._id: made}
+        until = datetime.now(UTC) + timedelta(days=self.differences.get("lifetime", LIFETIME.days))
         if "expires_at" in fields:
-            fields["expires_at"] = (datetime.now(UTC) + LIFETIME).isoformat()
+            fields["expires_at"] = until.isoformat()
         where = (self.rotation.get("list") or {}).get("where", {})
-        constants = self.rotation.get("constants", {})
         named = {
-            pointer: templates.fill(text, lambda name: constants.get(name) or values.get(name, "by hand"))
+            pointer: templates.fill(text, lambda name: self.constants.get(name) or values.get(name, "by hand"))
             for pointer, text in where.items()
         }
-        key = Key(fields, named)
-        self.keys[made] = key
+        self.keys[made] = key = Key(fields, named, values.get("path", ""), until)
         return key
 
     def _typed(self, name: str, value: str) -> str | int:
@@ -148,39 +117,37 @@ class CreatedKeys(Service):
         for key in self.keys.values():
             if self._is_live(key) and self._holds(key, values):
                 key.used = datetime.now(UTC)
-                return self._success(test, {})
-        refused = test.get("refused")
-        pattern = (refused[0] if isinstance(refused, list) else refused) or {"status": [401]}
-        status = pattern.get("status", [200])
-        document = satisfy({}, pattern.get("when", ()))
-        return Answer(status[0] if isinstance(status, list) else status, document or {"error": "the key is not valid"})
+                return self.success(test)
+        return self.refusal(test.get("refused"), 401, "the key is not valid")
 
     def _deleted(self, values: Captured, number: int) -> Answer:
         key = self.keys.get(values.get(self._id, ""))
-        settings = self._deletes[number].settings
+        settings = self._deletes[number]
         if key is None or (key.steps >= len(self._deletes) and not self.differences.get("keeps_ended")):
-            gone = settings.get("gone")
-            pattern = (gone[0] if isinstance(gone, list) else gone) or {"status": [404]}
-            status = pattern.get("status", [200])
-            body = satisfy({}, pattern.get("when", ())) or {"error": "there is no such key"}
-            return Answer(status[0] if isinstance(status, list) else status, body)
+            return self.refusal(settings.get("gone"), 404, "there is no such key")
         if key.steps < number:
             return Answer(403, {"error": "the key is still active"})
         key.steps = max(key.steps, number + 1)
-        key.ended = key.ended or datetime.now(UTC)
         if key.steps >= len(self._deletes) and not self.differences.get("keeps_ended"):
             del self.keys[values[self._id]]
-        return self._success(settings, {}, self.differences.get("deleted", 200))
+        return self.success(settings, status=self.differences.get("deleted", 200))
 
     def _listed(self, start: int) -> Answer:
         listing = self.rotation["list"]
         keys = list(self.keys.values())
-        paged = "more" in listing
-        page = keys[start : start + PAGE] if paged else keys
+        paged, size = "more" in listing, listing.get("page_size", PAGE)
+        page = keys[start : start + size] if paged else keys
         document = put({}, listing.get("items", ""), [self._entry(key) for key in page])
-        if paged and start + PAGE < len(keys):
-            document = put(document, listing["next"], str(start + PAGE))
-        return self._success(listing, document)
+        if "next" in listing and paged and start + size < len(keys):
+            document = put(document, listing["next"], str(start + size))
+        return self.success(listing, document)
+
+    def _start(self, values: Captured) -> int:
+        """Where a page begins, by a token, the number of entries before it, or the page's number."""
+        listing = self.rotation["list"]
+        if "page" in values:
+            return (int(values["page"]) - int(listing.get("first_page", 1))) * int(listing.get("page_size", PAGE))
+        return int(values.get("next") or values["offset"])
 
     def _entry(self, key: Key) -> Any:
         listing = self.rotation["list"]
@@ -197,19 +164,11 @@ class CreatedKeys(Service):
         key = self.keys.get(values.get(self._id, ""))
         if key is None:
             return Answer(404, {"error": "there is no such key"})
-        used = key.used.isoformat() if key.used else None
-        return self._success(settings, put({}, settings["at"], used))
-
-    def _success(self, settings: Mapping[str, Any], document: Any, status: int = 200) -> Answer:
-        expected = settings.get("expect", ())
-        statuses = [item for item in expected if isinstance(item, int)]
-        document = satisfy(document, [item for item in expected if isinstance(item, dict)])
-        chosen = statuses[0] if statuses else status
-        return Answer(chosen, None if chosen == 204 else document)
+        return self.success(settings, put({}, settings["at"], key.used.isoformat() if key.used else None))
 
     def _holds(self, key: Key, fields: Mapping[str, str]) -> bool:
         shared = (key.values.keys() & fields.keys()) - {self._id, "expires_at"}
         return bool(shared) and all(key.values[name] == fields[name] for name in shared)
 
     def _is_live(self, key: Key) -> bool:
-        return key.ended is None
+        return key.steps == 0 and datetime.now(UTC) < key.until

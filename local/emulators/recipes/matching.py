@@ -132,6 +132,16 @@ def put(document: Any, pointer: str, value: Any) -> Any:
     return mapping
 
 
+def found(document: Any, pointer: str) -> Any:
+    """What is at the JSON pointer; None for nothing."""
+    for part in pointer.split("/")[1:]:
+        if isinstance(document, list):
+            document = document[int(part)] if part.isdigit() and int(part) < len(document) else None
+        else:
+            document = document.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(document, dict) else None
+    return document
+
+
 def satisfy(document: Any, conditions: Iterable[Mapping[str, Any]], *, broken: bool = False) -> Any:
     """The document such that it meets each condition, or with ``broken`` none of them."""
     for condition in conditions:
@@ -142,6 +152,6 @@ def satisfy(document: Any, conditions: Iterable[Mapping[str, Any]], *, broken: b
             first = wanted[0] if isinstance(wanted, list) else wanted
             other = (not first) if isinstance(first, bool) else f"not {first}"
             document = put(document, condition["pointer"], other if broken else first)
-        else:
+        elif broken or found(document, condition["pointer"]) is None:
             document = put(document, condition["pointer"], None if broken else "there")
     return document

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from local.emulators.http_server import Handler, HttpServer, Listener
 from local.emulators.recipes.matching import Received
 
+URLS: Final = frozenset({"url", "test_url"})
+"""The settings of a target and its login that say where requests go; other texts may name an address too."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -62,10 +65,10 @@ def base_of(url: str) -> str:
 
 
 def redirected(data: Any, server: str) -> Any:
-    """Settings with every https address replaced by the emulator's."""
+    """Settings with every address that requests go to replaced by the emulator's."""
     if isinstance(data, dict):
-        return {key: redirected(inner, server) for key, inner in data.items()}
-    if isinstance(data, list):
-        return [redirected(inner, server) for inner in data]
-    is_url = isinstance(data, str) and data.startswith("https://")
-    return server + base_of(data) if is_url else data
+        return {
+            key: server + base_of(inner) if key in URLS and isinstance(inner, str) else redirected(inner, server)
+            for key, inner in data.items()
+        }
+    return data

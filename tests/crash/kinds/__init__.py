@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from tests.crash.kinds.apis import AlternatingPasswords, ApiKey, Exchanged, PasswordInPlace, Slots, SshKeys
+from tests.crash.kinds.apis import (
+    AlternatingPasswords,
+    ApiKey,
+    ApiKeyInTwoRequests,
+    Exchanged,
+    KeyPairs,
+    PasswordInPlace,
+    Slots,
+    SshKeys,
+)
 from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
@@ -30,10 +39,12 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     AppSecret,
     StorageKey,
     ApiKey,
+    ApiKeyInTwoRequests,
     Slots,
     Exchanged,
     PasswordInPlace,
     AlternatingPasswords,
+    KeyPairs,
     SshKeys,
     SigningKeys,
     Generated,

@@ -8,13 +8,15 @@ from typing import Any
 import requests
 
 from keyturn.core.ports.keys import KeyKind
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.keys.key_maker import CryptographyKeys
+from keyturn.strategies.http_key_pair import FIELDS
 from keyturn.strategies.ssh_key import fingerprint
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
 from tests.support.account_apis import RabbitApi
 from tests.support.exchange_api import ExchangeApi
+from tests.support.key_pair_api import SLOTS, KeyPairApi
 from tests.support.lab import Declared, fresh
 from tests.support.rest_api import RestApi
 from tests.support.slot_api import SlotApi
@@ -76,6 +78,28 @@ class ApiKey(AtTheApi):
         ids = [id for id, key in list(self.api.keys.items()) if key["account"] == secret.first["account"]]
         if ids != [current["id"].reveal()]:
             yield f"keys {ids}"
+
+
+class ApiKeyInTwoRequests(ApiKey):
+    """One that must be deactivated before it can be deleted."""
+
+    name = "http-api-key, deleted by two requests"
+
+    def prepare(self, site: Site) -> None:
+        super().prepare(site)
+        self.api.in_two_steps = True
+
+    def make(self, site: Site) -> Declared:
+        made = super().make(site)
+        made.data["rotation"]["delete"] = [
+            {
+                "method": "POST",
+                "path": "/accounts/{{account}}/keys/{{id}}/deactivate",
+                "gone": [{"status": [404]}, {"status": [400], "when": [{"pointer": "/code", "equals": "INACTIVE"}]}],
+            },
+            {"path": "/accounts/{{account}}/keys/{{id}}"},
+        ]
+        return made
 
 
 class Slots(AtTheApi):
@@ -152,6 +176,53 @@ class Exchanged(AtTheApi):
             yield f"{len(living)} tokens work: more than CURRENT and the one whose answer was lost"
         if any(count > 1 for count in list(self.api.exchanges.values())):
             yield "a token was sent to be exchanged twice"
+
+
+class KeyPairs(AtTheApi):
+    """One of the two public keys of a user, who logs in by a JWT."""
+
+    name = "http-key-pair"
+    modules = ("http.api_target", "keys.key_maker")
+    changes = frozenset(FIELDS)
+    server = KeyPairApi
+    api: KeyPairApi
+
+    def make(self, site: Site) -> Declared:
+        user, private = f"U{fresh()}".replace("-", "_"), CryptographyKeys().private_key(KeyKind.RSA_2048)
+        self.api.create(user, line_of(private))
+        sql: dict[str, Any] = {"method": "POST", "path": "/statements"}
+        rotation = {
+            "strategy": "http-key-pair",
+            "target": "api",
+            "constants": {"user": user},
+            "jwt": {"claims": {"iss": "{{user}}.{{fingerprint}}", "sub": "{{user}}"}},
+            "create": {**sql, "body": {"statement": "ALTER USER {{user}} SET {{slot}}='{{public_key_line}}'"}},
+            "test": {**sql, "headers": {"authorization": "Bearer {{jwt}}"}, "body": {"statement": "SELECT 1"}},
+            "delete": {**sql, "body": {"statement": "ALTER USER {{user}} UNSET {{slot}}"}},
+            "list": {
+                **sql,
+                "body": {"statement": "DESC USER {{user}}"},
+                "items": "/data",
+                "id": "/0",
+                "match": {"/1": "{{fingerprint}}"},
+            },
+            "slots": {slot: f"{slot}_FP" for slot in SLOTS},
+        }
+        return declared(site, {"private_key": private.reveal(), "user": user}, rotation, api=self.target)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        line = line_of(fields["private_key"])
+        return line in self.api.users[fields["user"].reveal()].values()
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        held = [line for line in self.api.users[secret.first["user"]].values() if line]
+        if held != [line_of(current["private_key"])]:
+            yield f"{len(held)} public keys"
+
+
+def line_of(private: Sensitive) -> str:
+    return "".join(CryptographyKeys().public_key(private).strip().splitlines()[1:-1])
 
 
 class SshKeys(AtTheApi):

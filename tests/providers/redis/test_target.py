@@ -387,7 +387,7 @@ def test_tls_is_spoken_and_the_certificate_checked(secure: Acl, tmp_path: Path) 
 
     expected: list[tuple[Target, type[KeyturnError], str]] = [
         (trusting(None), Unproven, "certificate is not trusted.*ca_file"),
-        (trusting(str(tmp_path / "absent.pem")), Invalid, "ca_file is not there"),
+        (trusting(str(tmp_path / "absent.pem")), Invalid, "absent.pem does not exist"),
         (trusting(None, tls=False), Unavailable, "host, port, tls and ca_file"),
     ]
     for target, error, said in expected:

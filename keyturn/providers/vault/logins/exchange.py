@@ -26,6 +26,8 @@ class TokenLife:
 
     ttl: float
     renewable: bool
+    lookup: requests.Response | None = None
+    """What the hub said about the token, where the login asked."""
 
 
 class LoginMethod(Protocol):

@@ -22,9 +22,10 @@ class TokenMethod(LoginMethod):
     def log_in(self, client: hvac.Client) -> TokenLife:
         client.token = self._token()
         self._last = Sensitive(client.token)
-        token = client.auth.token.lookup_self().json()["data"]
+        answer = client.auth.token.lookup_self()
+        token = answer.json()["data"]
         # The initial root token has no lease and no field "renewable".
-        return TokenLife(float(token["ttl"]), bool(token.get("renewable")))
+        return TokenLife(float(token["ttl"]), bool(token.get("renewable")), answer)
 
     def has_another(self) -> bool:
         return self._last is not None and self._token() != self._last.reveal()
