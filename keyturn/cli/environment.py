@@ -176,7 +176,10 @@ def naming_auditor(hub: "VaultHub") -> Iterator[None]:
         with suppress(Denied):  # some logins may not ask what they may do
             if not hub.missing_capabilities([record]):
                 raise
-        hint = "This login may not look at rotations. Use one with the policy keyturn-auditor, or a worker's"
+        hint = (
+            "If the catalogue has changed, run `keyturn setup hub --apply`, which renews the policies. Otherwise this "
+            "login may not look at rotations: use one with the policy keyturn-auditor, or a worker's"
+        )
         raise Denied(error.doing, error.name, error.problem, hint) from None
 
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from keyturn.catalogue.stores.kubernetes import KubernetesSettings
     from keyturn.core.rights.rights import Document
 
+AWS: Final = (
+    "an IAM administrator makes a policy from each file, attaches those named -revoker to the revoker's role or user and "
+    "the others to both, and lets each query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn the "
+    "files have it): aws iam create-policy --policy-name NAME --policy-document file://FILE"
+)
+
 NEXT: Final = {
-    "aws-secrets-manager": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
-    "lets that role query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn the files have it):"
-    " aws iam create-policy --policy-name NAME --policy-document file://FILE",
-    "aws-parameter-store": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
-    "lets that role query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn the files have it):"
-    " aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    "aws-secrets-manager": AWS,
+    "aws-parameter-store": AWS,
     "azure-key-vault": "a person who may assign roles in the resource group makes and assigns the role definitions:"
     " az role definition create --role-definition FILE",
     "gcp-secret-manager": "an IAM administrator of the project makes the roles and binds them under the conditions:"

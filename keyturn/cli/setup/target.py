@@ -60,6 +60,10 @@ def setup_target(
     insist_on_hub()
     declared = load_catalogue(catalogue)
     settings: Any = declared.target(name)
+    if settings.kind not in SUPERUSERS:
+        problem = f"there is nothing to set up at a target of kind {settings.kind}"
+        hint = f"Write its admin credential into the hub at {settings.admin}; `keyturn recipe show` names the fields"
+        raise Invalid("set up", name, problem, hint if settings.kind == "http-api" else "See the page of its strategy")
     login = administrator(name, settings.kind, user, password_file, password_env)
     handovers = list(handovers_at(declared, name))
     with connected_hub(HubSettings.from_environment()) as hub:
