@@ -14,7 +14,7 @@ from typing import Any, Final
 GAP: Final = 3
 LEAST: Final = 12
 """Characters between two columns, and the least width of a folded column."""
-WORD: Final = 48
+WORD: Final = 42
 """Words up to this length are never broken, in any column."""
 
 

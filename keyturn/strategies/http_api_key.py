@@ -220,7 +220,7 @@ class HttpApiKey(RestStrategy):
     def _is_own(self, entry: Answer, unique: str = "") -> bool:
         """Whether an entry is this secret's; with ``unique``, of the request that sent this."""
         values = {**self.requests.constants, "path": self.path}
-        marks = re.escape(unique) if unique else UNIQUE
+        marks = f"(?:{unique}|{unique.upper()})" if unique else UNIQUE
         for pointer, text in self.keys.where.items():
             wanted = templates.pattern(text, lambda name: marks if name == "unique" else re.escape(values[name]))
             owner = entry.text(pointer)

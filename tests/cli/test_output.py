@@ -28,7 +28,7 @@ def test_long_cells_are_folded_to_the_terminal_and_never_cut(capsys: pytest.Capt
 
 def test_a_word_longer_than_its_column_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
     variable = "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs"
-    path = f"team/{'x' * 40}"
+    path = f"team/{'x' * 35}"
     output.write_table(("", "what", "how it is"), [("advice", path, f"Set {variable} and restart the server")])
     said = capsys.readouterr().out
     assert path in said

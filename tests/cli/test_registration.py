@@ -1,15 +1,22 @@
 """``keyturn setup prefect --apply`` finds the failure channel, and reports first if nothing can be sent there."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from typer.testing import CliRunner
 
 from keyturn.cli.app import app
+from keyturn.cli.running.doctor import own_role
 from keyturn.cli.setup import prefect
+from keyturn.core.ports.hub import Identity
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.settings.prefect import PrefectSettings
 from tests.cli.command import one_generated_secret, one_line, run_keyturn, surroundings
+
+if TYPE_CHECKING:
+    from keyturn.rotation.state.context import Workspace
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,20 @@ def test_a_plan_of_what_prefect_lacks_ends_as_one_of_the_hub_does(
     done = CliRunner().invoke(app, ["setup", "prefect", "--catalogue", str(catalogue)])
     assert done.exit_code == code, done.output
     assert ("waiting" in done.stdout) is (Grade.WAITING in grades)
+
+
+@pytest.mark.parametrize(
+    ("role", "login"),
+    [
+        ("rescuer", "revoker"),
+        ("keyturn-notary", "notary"),
+        ("keyturn-worker", "worker"),
+        ("platform-admin", "worker"),
+        ("", "worker"),
+    ],
+)
+def test_the_doctor_checks_a_login_as_what_it_is(role: str, login: str) -> None:
+    entry = SimpleNamespace(login="revoker")
+    hub = SimpleNamespace(identity=lambda: Identity("", "", "", "auth/approle/login", role))
+    workspace = SimpleNamespace(hub=hub, catalogue=SimpleNamespace(hub={"rescuer": entry}))
+    assert own_role(cast("Workspace", workspace)) == login

@@ -77,7 +77,7 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
     assert gone.name == "pool keyturn-nobody"
     assert gone.words.startswith("it is not registered, nor are its queues (default, ")
-    assert "deployments (rotate-secret-nobody, " in gone.words
+    assert "deployments (keeper-nobody, " in gone.words
     assert gone.remedy == "Run `keyturn setup prefect --apply --workspace nobody`"
 
 

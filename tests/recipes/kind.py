@@ -82,7 +82,8 @@ class RecipeKind(Kind):
         if not self.works(site, current):
             yield "CURRENT does not work"
         held = plain(current)
-        living = [*self.service.living(secret.path), *(self.service.living("") if self.alone else ())]
+        living = list(self.service.living(secret.path))
+        living += [each for each in (self.service.living("") if self.alone else ()) if each not in living]
         others = [each for each in living if not each.items() <= held.items()]
         if isinstance(self.service, Accounts):
             # An account that can't be disabled has a value that no one knows.

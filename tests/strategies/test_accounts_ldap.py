@@ -9,7 +9,7 @@ from keyturn.core.errors import Denied, Locked, NotFound, Superseded, Unavailabl
 from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.passwords import PasswordPolicy
-from keyturn.providers.ldap.client import Session, parts, tlv
+from keyturn.providers.ldap.client import LdapSession, parts, tlv
 from keyturn.providers.ldap.target import escaped, hashed, matches
 from keyturn.strategies.database_users import AlternatingUsers, SingleUser
 from local.support.ports import free_port
@@ -190,16 +190,16 @@ def test_what_another_changes_between_reading_and_writing_is_not_overwritten(
 ) -> None:
     strategy, current = two_passwords(server)
     strategy.install(Change("apps/contract", 5, strategy.mint(current), current))
-    whole = Session.read
+    whole = LdapSession.read
 
-    def outrun(session: Session, dn: str, attributes: list[str]) -> Any:
+    def outrun(session: LdapSession, dn: str, attributes: list[str]) -> Any:
         there = whole(session, dn, attributes)
         with monkeypatch.context() as alone:
-            alone.setattr(Session, "read", whole)
+            alone.setattr(LdapSession, "read", whole)
             number = server.target().last_sequence([name_of(current)])
             server.target().discard_old(name_of(current), sequence=number + 1)
         return there
 
-    monkeypatch.setattr(Session, "read", outrun)
+    monkeypatch.setattr(LdapSession, "read", outrun)
     with pytest.raises((Superseded, Locked)):
         server.target().disable(name_of(current), sequence=6)

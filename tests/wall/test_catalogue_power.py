@@ -390,6 +390,10 @@ def test_a_file_is_opened_from_a_directory_of_the_operators_alone(
     if "ca_file: FILE" in entry and not file.startswith(("/", "~")):
         file = f"../{file}"  # in the catalogue's own folder it may be
     env = {VARIABLE: str(operators_file(tmp_path, files=["/srv/ours"]))}
+    if file == "token" and "ca_file: FILE" in entry:
+        # It is next to the catalogue's file.
+        assert problems(catalogue, text.replace("FILE", file), env) == []
+        return
     assert any("lists no directory under `files`" in flaw for flaw in problems(catalogue, text.replace("FILE", file)))
     assert any(
         "lists no directory under `files`" in flaw for flaw in problems(catalogue, text.replace("FILE", file), env)

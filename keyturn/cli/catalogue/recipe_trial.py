@@ -50,11 +50,13 @@ class Trial:
         """
         try:
             self._use()
-        except BaseException:
-            self.say(f"{self.doing}: FAILED. Cleaning up")
-            self._clean_up()
+            self._end()
+        except BaseException as failure:
+            # What could not be ended a moment ago is named in that error; Ctrl-C may have come before the request.
+            if self.doing != "end" or isinstance(failure, KeyboardInterrupt):
+                self.say(f"{self.doing}: FAILED. Cleaning up")
+                self._clean_up()
             raise
-        self._end()
 
     def _use(self) -> None:
         self.strategy.preflight(self.current, None)

@@ -181,12 +181,12 @@ def few_lines(lines: Sequence[str]) -> Sequence[str]:
 def event_rows(standing: IncidentStatus) -> Iterator[Row]:
     events = [(event, progress.path) for progress in standing.secrets for event in progress.events]
     events += [(event, "") for event in standing.incident.events]
-    kept = Counter((path, event.place) for event, path in events if event.result is Result.REMAINS)
+    remaining = Counter((path, event.place) for event, path in events if event.result is Result.REMAINS)
     for event, path in sorted(events, key=lambda pair: pair[0].at):
         result, more = str(event.result), ""
         if event.result is Result.REMAINS:
             result = "can't delete"
-            if not (number := kept.pop((path, event.place), 0)):
+            if not (number := remaining.pop((path, event.place), 0)):
                 continue
             more = f"and {number - 1} more like it" if number > 1 else ""
         text = ": ".join(part for part in (path, event.place, event.said, more) if part)

@@ -53,15 +53,13 @@ def doctor(
 
 def own_role(workspace: "Workspace") -> str:
     """Whose login this is, by its AppRole in the catalogue, or by that role's usual name; else the worker's."""
-    from keyturn.catalogue.hub_entries import AppRoleEntry
     from keyturn.doctor.examine import OF_ROLE
 
     try:
         name = workspace.hub.identity().role
     except KeyturnError:
         return "worker"
-    entry = workspace.catalogue.hub.get(name)
-    login = entry.login if isinstance(entry, AppRoleEntry) else name.rpartition("-")[2]
+    login = getattr(workspace.catalogue.hub.get(name), "login", name.rpartition("-")[2])
     return login if login in OF_ROLE else "worker"
 
 

@@ -72,13 +72,11 @@ def rotation_row(rotation: "Rotation", current: int) -> tuple[str, ...]:
 
 def rotation_state(rotation: "Rotation", current: int) -> str:
     """The state of the rotation's version, for people."""
-    match str(rotation.stage):
-        case "retired":
-            return "in force" if rotation.version == current else "replaced"
-        case "cut":
-            return "revoked" if rotation.version else "revocation"
-        case stage:
-            return stage
+    closed = {
+        "retired": "in force" if rotation.version == current else "replaced",
+        "cut": "revoked" if rotation.version else "revocation",
+    }
+    return closed.get(str(rotation.stage), str(rotation.stage))
 
 
 def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":

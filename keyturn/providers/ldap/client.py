@@ -38,7 +38,7 @@ class LdapError(Exception):
 
 
 @dataclass(frozen=True)
-class Directory:
+class LdapServer:
     """Where a server is; ``tls`` is ldaps, starttls or disable."""
 
     host: str
@@ -47,28 +47,28 @@ class Directory:
     ca_file: str | None
 
     @contextmanager
-    def session(self, dn: str, password: Sensitive) -> Iterator["Session"]:
+    def session(self, dn: str, password: Sensitive) -> Iterator["LdapSession"]:
         """A bound connection. Raises LdapError, OSError."""
         plain = socket.create_connection((self.host, self.port), timeout=TIMEOUT)
         with plain, ended_after(plain.fileno(), LONGEST_SESSION):
             if self.tls == "disable":
-                yield Session(plain).bound(dn, password)
+                yield LdapSession(plain).bound(dn, password)
                 return
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.tls == "starttls":
-                Session(plain).ask(EXTENDED, tlv(NAME, START_TLS), ANSWERED)
+                LdapSession(plain).ask(EXTENDED, tlv(NAME, START_TLS), ANSWERED)
             with context.wrap_socket(plain, server_hostname=self.host) as wrapped:
-                yield Session(wrapped).bound(dn, password)
+                yield LdapSession(wrapped).bound(dn, password)
 
 
-class Session:
+class LdapSession:
     """One connection; requests are answered one by one."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._number = 0
 
-    def bound(self, dn: str, password: Sensitive) -> "Session":
+    def bound(self, dn: str, password: Sensitive) -> "LdapSession":
         if not dn or not password:
             # A bind without a password succeeds as nobody (RFC 4513, 5.1.2).
             raise LdapError(49)
@@ -80,14 +80,14 @@ class Session:
         limits = enumerated(0) + enumerated(0) + integer(1) + integer(TIMEOUT) + tlv(BOOLEAN, b"\0")
         wanted = tlv(SEQUENCE, b"".join(map(octets, attributes)))
         try:
-            found = self.ask(SEARCH, octets(dn) + limits + tlv(PRESENT, b"objectClass") + wanted, DONE)
+            entries = self.ask(SEARCH, octets(dn) + limits + tlv(PRESENT, b"objectClass") + wanted, DONE)
         except LdapError as error:
             if error.code == 32:
                 return None
             raise
-        if not found:
+        if not entries:
             return None
-        _, listed = list(parts(found[0]))
+        _, listed = list(parts(entries[0]))
         pairs = (list(parts(content)) for _, content in parts(listed[1]))
         return {name.decode().lower(): tuple(value for _, value in parts(values)) for (_, name), (_, values) in pairs}
 

@@ -22,7 +22,7 @@ from keyturn.core.text.connections import Connection
 from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.providers.accounts import Missing, admin_refused, insist_on_another, lacking, login_refused, superseded
 from keyturn.providers.connection_errors import RemoteServer, from_connection
-from keyturn.providers.ldap.client import ADD, DELETE, REPLACE, Directory, Edit, LdapError, Session
+from keyturn.providers.ldap.client import ADD, DELETE, REPLACE, Edit, LdapError, LdapServer, LdapSession
 
 SERVER: Final = RemoteServer(
     check="Check host, port, tls and ca_file in the catalogue",
@@ -72,7 +72,7 @@ class Ldap:
         mark: str = "description",
     ) -> None:
         self.name = name
-        self._server = Directory(host, port or (636 if tls == "ldaps" else 389), tls, ca_file)
+        self._server = LdapServer(host, port or (636 if tls == "ldaps" else 389), tls, ca_file)
         self._admin = admin
         self._account_dn = account_dn
         self._is_ad = directory == "active-directory"
@@ -97,8 +97,8 @@ class Ldap:
             same = [value for value in there.passwords if matches(value, password)][:1]
             if same and digest(same[0]) == there.newest:
                 return [*same, *(value for value in there.passwords if keep_old and value not in same)]
-            kept = (there.latest or list(there.passwords)) if keep_old else []
-            return [*(same or [hashed(password)]), *(value for value in kept if value not in same)]
+            others = (there.latest or list(there.passwords)) if keep_old else []
+            return [*(same or [hashed(password)]), *(value for value in others if value not in same)]
 
         self._change("set the password of", account, sequence, values, password)
 
@@ -107,8 +107,8 @@ class Ldap:
 
     def last_sequence(self, accounts: Collection[str]) -> int:
         with self._administrator("read the number of", self.name) as session:
-            found = [self._read(session, account) for account in sorted(accounts)]
-        return max((there.sequence for there in found if there), default=0)
+            entries = [self._read(session, account) for account in sorted(accounts)]
+        return max((there.sequence for there in entries if there), default=0)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         if not self.accepts(account, password):
@@ -220,7 +220,7 @@ class Ldap:
                 yield DELETE, self._mark, there.marks
             yield ADD, self._mark, [mark]
 
-    def _read(self, session: Session, account: str) -> Account | None:
+    def _read(self, session: LdapSession, account: str) -> Account | None:
         entry = session.read(self._dn(account), [self._mark, PASSWORD, GROUPS, CONTROL])
         if entry is None:
             return None
@@ -237,13 +237,13 @@ class Ldap:
             frozenset(entry.get(GROUPS.lower(), ())),
         )
 
-    def _must_read(self, session: Session, account: str) -> Account:
+    def _must_read(self, session: LdapSession, account: str) -> Account:
         if (there := self._read(session, account)) is None:
             raise NotFound("read", self._named(account), "it is absent", "Create it, or correct account_dn")
         return there
 
     @contextmanager
-    def _administrator(self, doing: str, name: str) -> Iterator[Session]:
+    def _administrator(self, doing: str, name: str) -> Iterator[LdapSession]:
         admin = self._admin()
         try:
             with self._server.session(admin["username"].reveal(), admin["password"]) as session:
@@ -292,7 +292,7 @@ def matches(stored: bytes, password: Sensitive) -> bool:
     if not stored.upper().startswith(b"{SSHA}"):
         return not stored.startswith(b"{") and hmac.compare_digest(stored, plain)
     try:
-        known = base64.b64decode(stored[6:])
+        content = base64.b64decode(stored[6:])
     except ValueError:
         return False
-    return hmac.compare_digest(known[:20], hashlib.sha1(plain + known[20:]).digest())  # noqa: S324
+    return hmac.compare_digest(content[:20], hashlib.sha1(plain + content[20:]).digest())  # noqa: S324

@@ -25,7 +25,8 @@ def make_way(
         names = f" ({retirement.names})" if retirement.names else ""
         held_by = "; ".join(retirement.held_by)
         problem = f"the credential before version {retirement.version}{names} is not retired: {held_by}"
-        hint = f"Wait until nothing holds it, or end it at once: `keyturn rotate {path} --now --end-previous`"
+        at_once = f"keyturn rotate {path} --now --end-previous"
+        hint = f"Nothing was changed. Wait until nothing holds it, or end it at once: `{at_once}`"
         raise PreviousUnended("rotate", path, problem, hint)
     return retirement
 

@@ -11,6 +11,7 @@ from keyturn.catalogue.recipes import Recipe
 from keyturn.catalogue.recipes.expand import rotation_settings, target_settings
 from keyturn.catalogue.targets import HttpApiSettings
 from keyturn.core.ports.hub import Hub
+from keyturn.core.ports.keys import KeyKind
 from keyturn.core.ports.strategies import Strategy
 from keyturn.core.schedule.renewal_info import RenewalAdviser
 from keyturn.core.sensitive import SecretFields
@@ -44,6 +45,8 @@ def play(recipe: Recipe, values: Mapping[str, Any] | None = None) -> RecipeServi
     target = target_settings(recipe, values)
     names = [name for text in templates.texts([target, rotation]) for name in templates.names(text)]
     admin = {name.removeprefix(ADMIN): secrets.token_urlsafe(24) for name in names if name.startswith(ADMIN)}
+    if (target.get("login") or {}).get("kind") == "signed-jwt":
+        admin["private_key"] = CryptographyKeys().private_key(KeyKind.RSA_2048).reveal()
     return PLAYERS[recipe.strategy](rotation, target, admin, recipe.emulator)
 
 

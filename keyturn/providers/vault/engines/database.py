@@ -87,7 +87,7 @@ class VaultDatabase:
             raise Invalid("issue", name, "the engine answers without a lease", "Name an engine and a role with leases")
         limit = life or terms.longest
         granted = Terms(min(timedelta(seconds=issued["lease_duration"]), limit), min(terms.longest, limit))
-        return Lease(lease_id, fields_of(issued["data"], self._leases.fields, name), granted, accessor)
+        return Lease(lease_id, answered_fields(issued["data"], self._leases.fields, name), granted, accessor)
 
     def leases(self, role: str) -> list[str]:
         prefix = f"{self._path(self._leases.credential, role)}/"
@@ -118,7 +118,7 @@ class VaultDatabase:
 
     def static_credential(self, role: str) -> SecretFields:
         name = self._path(self._static.credential, role)
-        return fields_of(answer_data(self._calls.get("read", name, name)), self._static.fields, name)
+        return answered_fields(answer_data(self._calls.get("read", name, name)), self._static.fields, name)
 
     def rotate_static(self, role: str) -> None:
         name = self._path(self._static.rotate, role)
@@ -139,7 +139,7 @@ def answer_data(answer: requests.Response) -> Mapping[str, Any]:
     return members
 
 
-def fields_of(data: Mapping[str, Any], keys: Mapping[str, str], name: str) -> SecretFields:
+def answered_fields(data: Mapping[str, Any], keys: Mapping[str, str], name: str) -> SecretFields:
     """The secret's fields in an answer. Raises Invalid for a missing one."""
     if lacking := sorted(key for key in keys.values() if not isinstance(data.get(key), str) or not data[key]):
         hint = "Correct `fields` under `shape`, in the catalogue"
