@@ -39,18 +39,8 @@ FILES: Final = "KEYTURN_FILES"
 """The variable with the directory of the program's files."""
 
 LOGINS: Final = (
-    *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG"),
-    *(
-        "AWS_",
-        "AZURE_",
-        "GOOGLE_",
-        "CLOUDSDK_",
-        "IDENTITY_",
-        "MSI_",
-        "ARM_",
-        "ACTIONS_ID_TOKEN_",
-        "CREDENTIALS_DIRECTORY",
-    ),
+    *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG", "ACTIONS_ID_TOKEN_", "CREDENTIALS_DIRECTORY"),
+    *("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "MSI_", "ARM_"),
 )
 """Prefixes of variables that log in to the hub, Prefect and clouds, or name where a unit's credentials are."""
 HARMLESS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_PROJECT"})
