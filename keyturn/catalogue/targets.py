@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -156,11 +156,26 @@ def _names_account(dn: str) -> str:
     return dn
 
 
+LOGIN_ATTRIBUTES: Final = frozenset(
+    {"userpassword", "unicodepwd", "useraccountcontrol", "memberof", "member", "objectclass", "altsecurityidentities"}
+)
+"""What lets accounts in: a mark among the values of userPassword would be a password."""
+
+
+def _takes_a_mark(attribute: str) -> str:
+    if attribute.casefold() in LOGIN_ATTRIBUTES:
+        raise refused("this attribute decides who may log in, and as what", "Name one of text, such as description.")
+    return attribute
+
+
 class LdapSettings(TargetBase):
     """A directory whose accounts' passwords are rotated: OpenLDAP, 389 Directory Server, Active Directory."""
 
     kind: Literal["ldap"]
     """The kind of target."""
+    WORDS: ClassVar = frozenset({"directory"})
+    """Keys that hold a word, where other entries' keys of that name hold a file or directory."""
+
     directory: Literal["openldap", "active-directory"] = "openldap"
     """How passwords are kept: in userPassword, with several at once, or in Active Directory's unicodePwd."""
     host: Line
@@ -173,7 +188,9 @@ class LdapSettings(TargetBase):
     """A PEM file with the CA of the server's certificate; by default, public CAs."""
     account_dn: Annotated[Line, AfterValidator(_names_account)]
     """The distinguished name of an account, with {{account}}, such as uid={{account}},ou=apps,dc=example,dc=com."""
-    mark: Annotated[str, matching(r"[A-Za-z][A-Za-z0-9-]*", "is no attribute", "Name one.")] = "description"
+    mark: Annotated[
+        str, matching(r"[A-Za-z][A-Za-z0-9-]*", "is no attribute", "Name one."), AfterValidator(_takes_a_mark)
+    ] = "description"
     """The attribute of an account that takes the number of the last rotation, among other values."""
     admin: HubPath
     """The path in the hub's state mount with Keyturn's own login: username, a distinguished name, and password."""

@@ -65,7 +65,8 @@ def is_limited(flaw: Difference) -> bool:
     """Whether a role with this difference still limits its tokens."""
     if flaw.field == "token_explicit_max_ttl":
         return int(flaw.wanted) <= int(flaw.present or 0) <= LONGEST_TOKEN.total_seconds()
-    return flaw.field == "token_bound_cidrs" and bool(flaw.present)
+    # Of the default type, the worker's policy lets no request ask for a batch token.
+    return flaw.field == "token_type" or (flaw.field == "token_bound_cidrs" and bool(flaw.present))
 
 
 def check_records(role: str, tokens: list[IssuedToken], now: datetime) -> CheckResult:

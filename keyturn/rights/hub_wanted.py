@@ -217,6 +217,7 @@ def token_roles(declared: HubDeclaration) -> Iterator[HubResource]:
             fields = {
                 "allowed_policies": [places.named(policy)],
                 "orphan": True,
+                "token_type": "service",
                 "token_no_default_policy": True,
                 "token_explicit_max_ttl": seconds(life),
             }

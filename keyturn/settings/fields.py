@@ -143,8 +143,8 @@ Other kinds of target allow less: the catalogue's checks compare."""
 
 EngineRole = Annotated[
     str,
-    matching(r"\w(([\w.-]+)?\w)?", "is not a legal role name", "Use letters, digits and _ . -"),
-    WithJsonSchema({"type": "string", "pattern": r"^\w(([\w.-]+)?\w)?$"}),
+    matching(r"(?!.*\.\.)\w(([\w.-]+)?\w)?", "is not a legal role name", "Use letters, digits and _ . -, no two dots"),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!.*\.\.)\w(([\w.-]+)?\w)?$"}),
 ]
 
 _ENGINE_CREDENTIAL: Final = rf"{_SEGMENT}(/{_SEGMENT})*/creds/[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?"

@@ -221,10 +221,37 @@ class ApiProbe(Untried):
 # --- in the catalogue --------------------------------------------------------------------------------------
 
 
-def _names_role(path: str) -> str:
-    if unknown := [name for name in templates.names(path) if name != "role"]:
-        raise refused(f"asks for {{{{{unknown[0]}}}}}, which is not known there", "Write {{role}}.")
-    return path
+ROLE: Final = "{{role}}"
+CREDENTIAL_PATHS: Final = frozenset(
+    {"creds", "cred", "credentials", "static-cred", "static-creds", "sts", "key", "token"}
+)
+ROLE_PATHS: Final = frozenset(
+    {"role", "roles", "static-role", "static-roles", "roleset", "static-account", "impersonated-account"}
+)
+TERMS_PATHS: Final = frozenset({"config", "lease"})
+ROTATE_PATHS: Final = frozenset({"rotate-role", "rotate-creds", "rotate-credentials"})
+"""The segments of the paths that a catalogue may describe: of credentials, roles, times, and new static credentials.
+
+Others set an engine up, or belong to another kind of engine, and the worker's policy would grant them.
+"""
+
+
+def _below_mount(what: Collection[str], around: Collection[str] = (), *, needs_role: bool = True) -> AfterValidator:
+    """Allow only paths of these segments, one of them of ``what``, and of {{role}} as a whole segment."""
+
+    def check(path: str) -> str:
+        if unknown := [name for name in templates.names(path) if name != "role"]:
+            raise refused(f"asks for {{{{{unknown[0]}}}}}, which is not known there", f"Write {ROLE}.")
+        segments = path.split("/")
+        literal = [segment for segment in segments if segment != ROLE]
+        if not {*what} & {*literal} or {*literal} - {*what, *around}:
+            remedy = f"Use a path of {ROLE} and one of {', '.join(sorted(what))}."
+            raise refused("is no such path of an engine that Keyturn may use", remedy)
+        if needs_role and segments.count(ROLE) != 1:
+            raise refused(f"does not name the role as one part of the path: {ROLE}", f"Write {ROLE} once.")
+        return path
+
+    return AfterValidator(check)
 
 
 def _own_fields(fields: dict[str, str]) -> dict[str, str]:
@@ -234,23 +261,25 @@ def _own_fields(fields: dict[str, str]) -> dict[str, str]:
 
 
 EnginePath = Annotated[
-    str,
-    matching(r"[\w.{}-]+(/[\w.{}-]+)*", "is not a path below the mount", "Write it without a slash at its ends."),
-    AfterValidator(_names_role),
+    str, matching(r"[\w.{}-]+(/[\w.{}-]+)*", "is not a path below the mount", "Write it without a slash at its ends.")
 ]
+CredentialPath = Annotated[EnginePath, _below_mount(CREDENTIAL_PATHS, ROLE_PATHS)]
+RolePath = Annotated[EnginePath, _below_mount(ROLE_PATHS)]
+TermsPath = Annotated[EnginePath, _below_mount(TERMS_PATHS, needs_role=False)]
+RotatePath = Annotated[EnginePath, _below_mount(ROTATE_PATHS)]
 Fields = Annotated[dict[ShortName, Line], Field(min_length=1), AfterValidator(_own_fields)]
 
 
 class LeaseShapeSettings(Model):
     """How an engine differs from what Keyturn knows of it."""
 
-    credential: EnginePath = LEASES.credential
+    credential: CredentialPath = LEASES.credential
     """The path below the mount where a credential is requested, and its leases are."""
     body: dict[str, Any] | None = None
     """What a request for a credential sends; without it, the credential is read."""
-    role: EnginePath = LEASES.role
+    role: RolePath = LEASES.role
     """The path of the role."""
-    terms: EnginePath | None = None
+    terms: TermsPath | None = None
     """The path of the lease's times, where the role does not hold them."""
     default_ttl: Line = LEASES.default_ttl
     """The key of the time that an unrenewed lease lasts."""
@@ -269,17 +298,17 @@ class LeaseShapeSettings(Model):
 class StaticShapeSettings(Model):
     """How an engine's static roles differ from what Keyturn knows of them."""
 
-    role: EnginePath = STATIC_ROLES.role
+    role: RolePath = STATIC_ROLES.role
     """The path of the role below the mount."""
     account: Line = STATIC_ROLES.account
     """The key of the account's name in the role."""
     period: Line = STATIC_ROLES.period
     """The key of the time after which the engine rotates it by itself."""
-    credential: EnginePath = STATIC_ROLES.credential
+    credential: CredentialPath = STATIC_ROLES.credential
     """The path of the credential."""
     fields: Fields = Field(default_factory=lambda: dict(STATIC_ROLES.fields))
     """The secret's fields, each with its key in the engine's answer; one is `username`."""
-    rotate: EnginePath = STATIC_ROLES.rotate
+    rotate: RotatePath = STATIC_ROLES.rotate
     """The path that makes the engine change the credential."""
 
 

@@ -36,6 +36,7 @@ TARGETS = {
     "postgresql": "host: evil.example.com, database: app",
     "mysql": "host: evil.example.com, database: app",
     "redis": "host: evil.example.com",
+    "ldap": "host: evil.example.com, account_dn: 'uid={{account}},dc=x'",
     "http-api": 'url: "https://evil.example.com", headers: { authorization: "Bearer {{admin.password}}" }',
 }
 """Of each kind of target that has an admin credential, one at a host of the attacker's."""
@@ -239,6 +240,7 @@ WITHOUT_TLS = {
     "postgresql": ("host: HOST, database: app, admin: targets/mine", "sslmode", ("disable", "allow", "prefer")),
     "mysql": ("host: HOST, database: app, admin: targets/mine", "tls", ("disable",)),
     "redis": ("host: HOST, admin: targets/mine", "tls", ("false",)),
+    "ldap": ("host: HOST, account_dn: 'uid={{account}},dc=x', admin: targets/mine", "tls", ("disable",)),
 }
 
 
@@ -255,6 +257,23 @@ def test_no_credential_goes_to_another_machine_without_tls(kind: str, value: str
     env = {VARIABLE: str(operators_file(tmp_path, unencrypted=["db.example.com"]))}
     assert problems(place, line.replace("HOST", "db.example.com"), env) == []
     assert problems(place, line.replace("HOST", "db2.example.com"), env) != []
+
+
+@pytest.mark.parametrize(("tls", "port"), [("ldaps", 636), ("starttls", 389)])
+def test_a_directory_without_a_port_is_spoken_to_at_its_usual_one_alone(tls: str, port: int, tmp_path: Path) -> None:
+    place = make(tmp_path / "catalogue")
+    directory = "kind: ldap, host: ldap.example.com, account_dn: 'uid={{account}},dc=x', admin: targets/mine"
+    line = f"targets:\n  mine: {{ {directory}, tls: {tls} }}\n"
+    for allowed in (636, 389):
+        env = {VARIABLE: str(operators_file(tmp_path, hosts=[f"ldap.example.com:{allowed}"]))}
+        assert (problems(place, line, env) == []) == (allowed == port)
+
+
+@pytest.mark.parametrize("mark", ["userPassword", "USERPASSWORD", "unicodePwd", "userAccountControl", "member"])
+def test_no_mark_of_a_rotation_is_put_where_it_would_let_somebody_in(mark: str, tmp_path: Path) -> None:
+    directory = "kind: ldap, host: ldap.example.com, account_dn: 'uid={{account}},dc=x', admin: targets/mine"
+    (flaw,) = problems(tmp_path, f"targets:\n  mine: {{ {directory}, mark: {mark} }}\n")
+    assert "this attribute decides who may log in" in flaw
 
 
 IN_CLEAR = {
@@ -368,6 +387,8 @@ def test_a_file_is_opened_from_a_directory_of_the_operators_alone(
     file: str, section: str, entry: str, tmp_path: Path
 ) -> None:
     text, catalogue = f"{section}:\n  mine: {{ {entry} }}\n", make(tmp_path / "catalogue")
+    if "ca_file: FILE" in entry and not file.startswith(("/", "~")):
+        file = f"../{file}"  # in the catalogue's own folder it may be
     env = {VARIABLE: str(operators_file(tmp_path, files=["/srv/ours"]))}
     if file == "token" and "ca_file: FILE" in entry:
         # It is next to the catalogue's file.

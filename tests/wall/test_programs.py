@@ -173,6 +173,8 @@ def test_a_template_is_bounded_in_steps_and_memory_while_it_is_rendered(text: st
 
 def test_keyturns_own_login_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"VAULT_TOKEN", "BAO_TOKEN", "KEYTURN_LEDGER", "KEYTURN_SETTINGS_FILE", *LOGIN_VARIABLES}
+    # A workflow's login to hub and clouds, and where systemd puts the files of a unit's logins.
+    own |= {"ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "CREDENTIALS_DIRECTORY"}
     monkeypatch.setattr(exec_order, "INHERITED", {**dict.fromkeys(own, "mine"), "LANG": "C"})
 
     def passed_on(*keep: str) -> set[str]:

@@ -141,11 +141,56 @@ def test_a_recipe_that_takes_an_installed_ones_name_is_used_nowhere(
     installed = tmp_path / "installed"
     installed.mkdir()
     (installed / "acme.yaml").write_text(RECIPE.replace("api.acme.example", "installed.example"))
-    monkeypatch.setattr(library.Library, "_installed", {"acme": installed / "acme.yaml"})
+    monkeypatch.setattr(library.Library, "_found", ({"acme": installed / "acme.yaml"}, ()))
     (tmp_path / "catalogue").mkdir()
     assert "a recipe of this name is installed" in flaws(written(tmp_path / "catalogue"))
     lenient = load_catalogue(tmp_path / "catalogue", {}, lenient=True)
     assert lenient.targets["acme"].url == "https://installed.example"  # type: ignore[union-attr]
+
+
+def packages(place: Path, monkeypatch: pytest.MonkeyPatch, **texts: str | None) -> None:
+    """Install packages that bring one recipe ``acme`` each; None is a package whose recipes are not there."""
+    for name, text in texts.items():
+        about = place / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[keyturn.recipes]\n{name} = {name}.recipes\n")
+        code = place / name
+        (code / "recipes").mkdir(parents=True)
+        (code / "__init__.py").write_text("raise SystemError('no')" if text is None else "")
+        (code / "recipes" / "acme.yaml").write_text(text or "")
+    monkeypatch.syspath_prepend(str(place))
+
+
+def used_from_packages(catalogue: Path) -> Path:
+    """A catalogue that uses the recipe acme, and brings none."""
+    catalogue.mkdir()
+    written(catalogue)
+    (catalogue / f"acme{RECIPE_ENDING}").unlink()
+    return catalogue
+
+
+def test_a_recipe_that_two_installed_packages_bring_is_used_from_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = RECIPE.replace("api.acme.example", "evil.example")
+    packages(tmp_path / "site", monkeypatch, acme_one=RECIPE, acme_two=evil)
+    catalogue = used_from_packages(tmp_path / "catalogue")
+    assert "another installed package has a recipe acme too" in flaws(catalogue)
+    assert "acme" not in load_catalogue(catalogue, {}, lenient=True).targets
+    assert "acme" not in Library()
+
+
+def test_a_package_that_can_not_be_imported_is_named_and_stops_no_revocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(tmp_path / "site", monkeypatch, acme_one=RECIPE, acme_broken=None)
+    catalogue = used_from_packages(tmp_path / "catalogue")
+    found = flaws(catalogue)
+    assert "the installed package acme_broken" in found
+    assert "it names acme_broken.recipes as its recipes, which can't be imported" in found
+    assert load_catalogue(catalogue, {}, lenient=True).targets["acme"].url  # type: ignore[union-attr]
+    assert "acme" in Library()
 
 
 def test_a_catalogues_signature_covers_its_recipes(tmp_path: Path) -> None:

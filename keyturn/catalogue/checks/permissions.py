@@ -182,7 +182,8 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
             yield from (((key, *path), host, port) for path, host, port in _places(value))
         elif key == "host":
             yield from (
-                ((key,), "localhost" if host.startswith(("/", "@")) else host, model.port) for host in value.split(",")
+                ((key,), "localhost" if host.startswith(("/", "@")) else host, model.port or _usual_port(model))
+                for host in value.split(",")
             )
         elif key == REDIRECTS:
             for index, page in enumerate(value):
@@ -196,6 +197,11 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
         elif key == "endpoint" and value:
             host, _, port = value.rpartition(":")
             yield (key,), host, int(port)
+
+
+def _usual_port(model: Any) -> int:
+    """That of a directory, the only host whose port need not be said."""
+    return PORTS["ldaps" if model.tls == "ldaps" else "ldap"]
 
 
 def _without_tls(model: Any) -> str:
@@ -251,7 +257,8 @@ class FileRules:
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
         for key, value in model:
-            if not isinstance(value, str) or not (key.endswith("_file") or key in FILES):
+            names_file = key.endswith("_file") or (key in FILES and key not in getattr(model, "WORDS", ()))
+            if not isinstance(value, str) or not names_file:
                 continue
             refuses = self._refuses_writing if key == "directory" and _writes(model) else partial(self._refuses, key)
             parts = value.split(os.pathsep) if key == "kubeconfig" else [value]

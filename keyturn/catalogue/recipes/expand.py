@@ -48,6 +48,7 @@ def expand_recipes(read: ParsedFiles) -> ParsedFiles:
                 complete = complete and section == "secrets"
             else:
                 entries[section][name] = entry.holding({**entry.data, "rotation": made} if where else made)
+    problems += library.broken
     return replace(read, entries=entries, problems=problems, complete=complete, indexable=indexable)
 
 

@@ -1,8 +1,8 @@
 """Finds recipes: those that are shipped, those of installed packages, and those in the catalogue's own folder."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -74,11 +74,48 @@ class Library(Mapping[str, Recipe]):
     def _file(self, name: str) -> Path | None:
         return _in(SHIPPED).get(name) or self._installed.get(name)
 
-    @cached_property
+    @property
+    def broken(self) -> Sequence[Problem]:
+        """What is wrong with installed packages, as far as they were searched; their other recipes are used."""
+        return self._found[1] if "_found" in self.__dict__ else ()
+
+    def search(self) -> Sequence[Problem]:
+        """Search the installed packages, and return what is wrong with them."""
+        return self._found[1]
+
+    @property
     def _installed(self) -> Mapping[str, Path]:
-        folders = [find_spec(each.value) for each in entry_points(group=GROUP)]
-        places = [Path(place) for spec in folders if spec for place in spec.submodule_search_locations or ()]
-        return {name: file for place in places for name, file in _in(place).items()}
+        return self._found[0]
+
+    @cached_property
+    def _found(self) -> tuple[Mapping[str, Path], Sequence[Problem]]:
+        """Recipes of installed packages, without those of a name that two packages have."""
+        files: dict[str, list[Path]] = {}
+        problems = []
+        for entry in entry_points(group=GROUP):
+            if not (places := _folders(entry)):
+                package = entry.dist.name if entry.dist else entry.name
+                message = f"it names {entry.value} as its recipes, which can't be imported"
+                problems.append(_of_package(f"the installed package {package}", message))
+            for name, file in (each for place in places for each in _in(place).items()):
+                files.setdefault(name, []).append(file)
+        for name, (file, *rest) in files.items():
+            if rest and name not in _in(SHIPPED):
+                message = f"another installed package has a recipe {name} too ({rest[0]}), so neither is used"
+                problems.append(_of_package(str(file), message))
+        return {name: file for name, (file, *rest) in files.items() if not rest}, problems
+
+
+def _folders(entry: EntryPoint) -> Sequence[Path]:
+    try:
+        spec = find_spec(entry.value)
+    except Exception:  # noqa: BLE001 - it imports the packages around it, which may raise anything
+        return ()
+    return [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+
+
+def _of_package(where: str, message: str) -> Problem:
+    return Problem(where, 0, "", message, "Uninstall it, or install a version without this flaw.")
 
 
 def _in(folder: Path) -> dict[str, Path]:

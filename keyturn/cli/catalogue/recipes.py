@@ -61,7 +61,10 @@ def open_library(catalogue: Path | None) -> "Library":
 
     folder = catalogue if catalogue is not None or not DEFAULT_CATALOGUE.is_dir() else catalogue_directory(None)
     own = folder.glob(f"*{RECIPE_ENDING}") if folder else ()
-    return Library({file: file.read_bytes() for file in own})
+    library = Library({file: file.read_bytes() for file in own})
+    for flaw in library.search():
+        note(str(flaw))
+    return library
 
 
 def find_recipe(library: "Library", name: str) -> "Recipe":

@@ -39,10 +39,10 @@ FILES: Final = "KEYTURN_FILES"
 """The variable with the directory of the program's files."""
 
 LOGINS: Final = (
-    *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG"),
+    *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG", "ACTIONS_ID_TOKEN_", "CREDENTIALS_DIRECTORY"),
     *("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "MSI_", "ARM_"),
 )
-"""Prefixes of variables that log in to the hub, Prefect and clouds."""
+"""Prefixes of variables that log in to the hub, Prefect and clouds, or name where a unit's credentials are."""
 HARMLESS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_PROJECT"})
 """Variables with such a prefix that hold no login, and that programs often need."""
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
