@@ -1,6 +1,6 @@
 """Engines of the hub that make accounts elsewhere than in databases: one suite over their shapes.
 
-OpenBao has no engine for LDAP, AD, AWS, Azure and Google Cloud, so a server plays them with their documented answers,
+OpenBao has no engine for LDAP, AD, AWS, Azure and Google Cloud, so an emulator plays them,
 and that of Kubernetes, which needs a cluster; the leases' tokens are the real hub's.
 """
 
