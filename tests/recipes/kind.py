@@ -41,7 +41,8 @@ class RecipeKind(Kind):
         self.recipe = LIBRARY[name.removesuffix(IN_PLACE)]
         rotation = self.recipe.rotation
         of_one_account = self.recipe.strategy in ("http-two-slots", "http-exchange")
-        self.alone = of_one_account or ("list" in rotation and "where" not in rotation["list"] and "answer" in rotation)
+        where = str(rotation.get("list", {}).get("where", {}))
+        self.alone = of_one_account or ("list" in rotation and "answer" in rotation and "{{path}}" not in where)
         self.orphans: list[str] = []
         self.replaced: dict[str, dict[str, str]] = {}
 
