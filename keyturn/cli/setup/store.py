@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 AWS: Final = (
     "an IAM administrator makes a policy from each file, attaches those named -revoker to the revoker's role or user "
-    "and the others to both, and lets each query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn the "
-    "files have it): aws iam create-policy --policy-name NAME --policy-document file://FILE"
+    "and the others to both, and lets each query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn "
+    "the files have it): aws iam create-policy --policy-name NAME --policy-document file://FILE"
 )
 
 NEXT: Final = {

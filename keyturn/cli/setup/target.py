@@ -61,7 +61,7 @@ def setup_target(
     declared = load_catalogue(catalogue)
     settings: Any = declared.target(name)
     if settings.kind not in SUPERUSERS:
-        problem = f"there is nothing to set up at a target of kind {settings.kind}"
+        problem = f"a target of kind {settings.kind} is not set up by statements"
         hint = f"Write its admin credential into the hub at {settings.admin}; `keyturn recipe show` names the fields"
         raise Invalid("set up", name, problem, hint if settings.kind == "http-api" else "See the page of its strategy")
     login = administrator(name, settings.kind, user, password_file, password_env)
