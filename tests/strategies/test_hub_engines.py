@@ -24,6 +24,7 @@ from keyturn.strategies.base import Tools
 from keyturn.strategies.vault_dynamic import VaultDynamic, VaultDynamicSettings
 from keyturn.strategies.vault_static_role import VaultStaticRole, VaultStaticRoleSettings
 from local.prepare import LEASE
+from tests.contracts.static_role import StaticRoleContract
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.hub_engines import LEASING, STATIC, HubWithEngines
 from tests.support.lab import Lab
@@ -164,11 +165,7 @@ class TestKubernetes(LeaseCases):
         return "kubernetes"
 
 
-class StaticCases(StrategyContract):
-    changes = frozenset({"username", "password"})
-    overlaps = False
-    puts_back = False
-
+class StaticCases(StaticRoleContract):
     @pytest.fixture
     def case(self, server: HubWithEngines, tools: Tools, engine: str) -> Case:
         rotation = {"strategy": "vault-static-role", "engine": engine, "test": request_of(engine), **TIMES}
@@ -180,7 +177,7 @@ class StaticCases(StrategyContract):
             current,
             lambda fields: works(server, engine, fields),
             lambda candidate: candidate.merged({"password": "n0t-what-was-made"}),
-            stranger=current.merged({"username": "somebody-else"}),
+            stranger=current.merged({"username": "stranger"}),
         )
 
 
