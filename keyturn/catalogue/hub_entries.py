@@ -25,7 +25,9 @@ from keyturn.settings.fields import (
     split_url,
 )
 
-LOGIN: Final = r"(worker|revoker|notary|monitor|numbers|planner|auditor|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
+LOGIN: Final = (
+    r"(worker|revoker|notary|monitor|numbers|planner|auditor|granter|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
+)
 APPROLE: Final = "approle"
 PERSON: Final = r"(worker|revoker|monitor|planner|auditor|requester|approver|viewer)"
 VARIABLE: Final = r"KEYTURN_SETUP_[A-Z0-9_]+"
@@ -36,7 +38,9 @@ OWN: Final = ("worker", "revoker", "notary")
 Login = Annotated[
     str,
     matching(
-        LOGIN, "is no login", "Write worker, revoker, notary, monitor, numbers, planner, auditor or consumer:NAME."
+        LOGIN,
+        "is no login",
+        "Write worker, revoker, notary, monitor, numbers, planner, auditor, granter or consumer:NAME.",
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{LOGIN}$"}),
 ]
@@ -98,7 +102,7 @@ class LoginEntry(Model):
     """A role of an auth method: its logins and their purpose."""
 
     login: Login
-    """The purpose: worker, revoker, notary, monitor, numbers, planner, auditor or consumer:NAME."""
+    """The purpose: worker, revoker, notary, monitor, numbers, planner, auditor, granter or consumer:NAME."""
     token_ttl: PositiveDuration = timedelta(hours=1)
     """The lifetime of a token before renewal."""
     token_max_ttl: Duration = timedelta(0)

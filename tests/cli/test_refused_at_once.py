@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn.catalogue import load_catalogue
+from keyturn.catalogue.hub_entries import AppRoleEntry
 from keyturn.cli.app import app
 from keyturn.cli.setup import prefect_server
+from keyturn.cli.setup.hub import ALWAYS, GRANTER
 from keyturn.cli.setup.prefect import worker_lines
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 from local.support.ports import free_port
@@ -121,3 +123,8 @@ def test_workers_are_listed_with_the_directory_of_their_logins(tmp_path: Path) -
     text = "\n".join(workers(tmp_path, {}, tmp_path / "our logins"))
     assert f"KEYTURN_HUB_ROLE_ID_FILE='{tmp_path}/our logins'/keyturn-worker/role-id" in text
     assert "LOGINS" not in text
+
+
+@pytest.mark.parametrize("login", [*ALWAYS, GRANTER])
+def test_the_entry_that_setup_hub_proposes_for_a_login_is_legal(login: str) -> None:
+    assert AppRoleEntry.model_validate({"kind": "approle", "login": login, "addresses": ["10.1.2.0/24"]})
