@@ -58,7 +58,17 @@ SECONDS_FOR_NPM: Final = 120
 INDEX: Final = "README.md"
 """The page of a folder that a link names."""
 REFERENCE: Final = tuple(
-    f"docs/{name}.md" for name in ("catalogue", "cli", "errors", "licences", "metrics", "security-tests")
+    f"docs/{name}.md"
+    for name in (
+        "access-monitoring-reference",
+        "catalogue",
+        "cli",
+        "errors",
+        "licences",
+        "metrics",
+        "recipe-list",
+        "security-tests",
+    )
 )
 """Reference: generated from the code, or held to it by tests."""
 INDEXED: Final = "search.json"

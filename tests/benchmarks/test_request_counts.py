@@ -10,15 +10,15 @@ PINNED: Final = {
     "sync: first": (30, 14, 0, 4, 769),
     "sync: unchanged": (14, 2, 0, 1, 769),
     "due": (22, 0, 0, 1, 647),
-    "status": (37, 2, 0, 1, 810),
+    "status": (37, 2, 0, 1, 813),
     "plan": (15, 2, 0, 1, 757),
     "rotate": (27, 12, 0, 3, 788),
     "retire": (14, 2, 0, 3, 779),
     "history": (3, 0, 0, 0, 556),
-    "revoke": (106, 32, 0, 31, 885),
-    "keeper": (76, 38, 0, 1, 1808),
-    "rotate: at a target": (21, 0, 3, 3, 650),
-    "revoke: at a target": (119, 4, 14, 27, 888),
+    "revoke": (106, 32, 0, 31, 888),
+    "keeper": (76, 38, 0, 1, 1811),
+    "rotate: at a target": (22, 0, 4, 3, 651),
+    "revoke: at a target": (119, 4, 15, 27, 890),
 }
 """The most requests to the hub, AWS and the target, commits, and modules besides the standard library's (Python 3.11).
 

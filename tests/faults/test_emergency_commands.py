@@ -78,7 +78,7 @@ def test_with_the_database_down_one_cause_is_reported_once_with_the_commands(she
     assert_shows_commands(shell, result)
     assert "(KT107)" in result.stderr
     assert "its credential is not ended yet" not in result.output
-    (left,) = [line for line in result.stdout.splitlines() if "   left   " in line]
+    (left,) = [line for line in result.stdout.splitlines() if "still to do" in line]
     assert "cut: the server does not answer" in left
 
 

@@ -87,7 +87,7 @@ class AppDirectory:
         return self._run("ldapwhoami", dn, password).returncode == 0
 
     def _add(self, *entries: str) -> None:
-        file = self._directory / "new.ldif"
+        file = self._directory / f"{fresh()}.ldif"
         write_private(file, "\n".join(entries))
         self._run("ldapadd", ADMIN, self._password, "-f", str(file)).check_returncode()
 
