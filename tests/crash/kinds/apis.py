@@ -48,6 +48,11 @@ class ApiKey(AtTheApi):
 
     name = "http-api-key"
     changes = frozenset({"id", "key"})
+    in_two_steps = False
+
+    def prepare(self, site: Site) -> None:
+        super().prepare(site)
+        self.api.in_two_steps = self.in_two_steps
 
     def make(self, site: Site) -> Declared:
         account = fresh()
@@ -84,10 +89,7 @@ class ApiKeyInTwoRequests(ApiKey):
     """One that must be deactivated before it can be deleted."""
 
     name = "http-api-key, deleted by two requests"
-
-    def prepare(self, site: Site) -> None:
-        super().prepare(site)
-        self.api.in_two_steps = True
+    in_two_steps = True
 
     def make(self, site: Site) -> Declared:
         made = super().make(site)
