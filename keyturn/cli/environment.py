@@ -177,8 +177,8 @@ def naming_auditor(hub: "VaultHub") -> Iterator[None]:
             if not hub.missing_capabilities([record]):
                 raise
         hint = (
-            "If the catalogue has changed, run `keyturn setup hub --apply`, which renews the policies. Otherwise this "
-            "login may not look at rotations: use one with the policy keyturn-auditor, or a worker's"
+            "This login may not look at rotations. Use one with the policy keyturn-auditor, or a worker's. If the "
+            "catalogue has changed, an administrator runs `keyturn setup hub --apply` first"
         )
         raise Denied(error.doing, error.name, error.problem, hint) from None
 
