@@ -283,7 +283,9 @@ def digest(stored: bytes) -> str:
 def hashed(password: Sensitive) -> bytes:
     """As SSHA, which every server knows; generated passwords are too long to be guessed."""
     salt = secrets.token_bytes(16)
-    return b"{SSHA}" + base64.b64encode(hashlib.sha1(password.reveal().encode() + salt).digest() + salt)  # noqa: S324
+    return b"{SSHA}" + base64.b64encode(
+        hashlib.sha1(password.reveal().encode() + salt, usedforsecurity=False).digest() + salt
+    )
 
 
 def matches(stored: bytes, password: Sensitive) -> bool:
@@ -295,4 +297,4 @@ def matches(stored: bytes, password: Sensitive) -> bool:
         content = base64.b64decode(stored[6:])
     except ValueError:
         return False
-    return hmac.compare_digest(content[:20], hashlib.sha1(plain + content[20:]).digest())  # noqa: S324
+    return hmac.compare_digest(content[:20], hashlib.sha1(plain + content[20:], usedforsecurity=False).digest())
