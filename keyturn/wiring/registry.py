@@ -228,15 +228,23 @@ def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
     return import_adapter(module, adapter, extra, f"the target {name}")(name, **arguments)
 
 
+def insist_on_setup(name: str, settings: TargetSettings) -> None:
+    """Raise UnsupportedOperation for a target of a kind without setup statements."""
+    if settings.kind not in SETUPS:
+        problem = f"a target of kind {settings.kind} is not set up by statements"
+        hint = (
+            "Write its admin credential into the hub at the target's `admin` path. `keyturn recipe show` or the page "
+            "of the strategy names its fields, and `keyturn doctor` says what is lacking"
+        )
+        raise UnsupportedOperation("set up", name, problem, hint)
+
+
 def open_target_setup(name: str, settings: TargetSettings, login: SecretFields, admin: SecretFields) -> TargetSetup:
     """The setup of a target. ``admin`` is Keyturn's own account there.
 
     Raises UnsupportedOperation for a kind without setup statements.
     """
-    if settings.kind not in SETUPS:
-        problem = f"a target of kind {settings.kind} is not set up by statements"
-        hint = "`keyturn setup store` writes the rights that it takes, and `keyturn doctor` says what is lacking"
-        raise UnsupportedOperation("set up", name, problem, hint)
+    insist_on_setup(name, settings)
     arguments = {key: value for key, value in settings if key not in ("kind", "admin")}
     extra = TARGETS[settings.kind][2]
     opens = import_adapter(SETUPS[settings.kind], "open_setup", extra, f"the target {name}")

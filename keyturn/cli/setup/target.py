@@ -55,15 +55,12 @@ def setup_target(
     only the hub has. Safe to run again: only what is missing is done.
     """
     from keyturn.settings.hub import HubSettings
-    from keyturn.wiring.registry import open_target_setup
+    from keyturn.wiring.registry import insist_on_setup, open_target_setup
 
     insist_on_hub()
     declared = load_catalogue(catalogue)
     settings: Any = declared.target(name)
-    if settings.kind not in SUPERUSERS:
-        problem = f"a target of kind {settings.kind} is not set up by statements"
-        hint = f"Write its admin credential into the hub at {settings.admin}; `keyturn recipe show` names the fields"
-        raise Invalid("set up", name, problem, hint if settings.kind == "http-api" else "See the page of its strategy")
+    insist_on_setup(name, settings)
     login = administrator(name, settings.kind, user, password_file, password_env)
     handovers = list(handovers_at(declared, name))
     with connected_hub(HubSettings.from_environment()) as hub:
