@@ -47,7 +47,7 @@ class Installed:
         }
         return str(self.server.post(f"deployments/{self.deployments[name]}/create_flow_run", **body)["id"])
 
-    def ended(self, run: str, seconds: float = 60) -> dict[str, Any]:
+    def ended(self, run: str, seconds: float = 180) -> dict[str, Any]:
         """The run once it has ended."""
 
         def over() -> dict[str, Any] | None:
