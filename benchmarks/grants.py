@@ -214,10 +214,13 @@ def main() -> None:
         print(
             f"the ratio is {times[-1] / bare:.1f}, for a look at each grant and its request, signatures and conditions"
         )
-        measure_delivery(bench, options.grants)
+        waits = deliveries(bench, options.grants)
+        print(
+            f"from the approval to the credential: median {statistics.median(waits):.2f} s, longest {max(waits):.2f} s"
+        )
 
 
-def measure_delivery(bench: Bench, first: int) -> None:
+def deliveries(bench: Bench, first: int) -> list[float]:
     """From the approval to the credential, with the part running."""
     nothing: Any = None
     part = GrantsPart(Site(lambda: bench.workspace, nothing, lambda line: None, nothing, bench.directory))
@@ -229,9 +232,7 @@ def measure_delivery(bench: Bench, first: int) -> None:
         for number in range(TIMES):
             tenure.renewed(elapsed() + LONG)
             waits.append(from_approval(bench, first + number))
-        print(
-            f"from the approval to the credential: median {statistics.median(waits):.2f} s, longest {max(waits):.2f} s"
-        )
+        return waits
     finally:
         tenure.ended.set()
         thread.join()
