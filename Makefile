@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test production-test test-deep recipe-matrix benchmarks check wheel release sbom licences lock manifests digests screenshot manual clean
+.PHONY: help setup demo test production-test platform-test test-deep recipe-matrix benchmarks check wheel release sbom licences lock manifests digests screenshot manual clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ check: setup  ## style, types (those of the tests too), and what is known agains
 
 production-test: setup  ## the whole topology on loopback, where everything dies once (KEYTURN_FLEET=500: half an hour)
 	KEYTURN_FLEET=$${KEYTURN_FLEET:-500} $(VENV)/bin/pytest --capture=no tests/production $(ARGS)
+
+platform-test: setup  ## what users deploy, for real: units under systemd (as root, on Debian: installs what it needs)
+	$(PY) -m tests.platform.needs
+	KEYTURN_PLATFORM=1 $(VENV)/bin/pytest --durations=10 tests/platform $(ARGS)
 
 test-deep: setup  ## every case of every table, in 12 shards; resumes (SHARD=3/12: one shard; ARGS: these tests)
 	$(if $(ARGS),KEYTURN_TESTS=deep $(PYTEST) $(ARGS),KEYTURN_SHARD=$(SHARD) $(PY) -m tests.support.shards $(PYTEST))

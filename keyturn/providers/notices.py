@@ -26,14 +26,18 @@ def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
     return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def sign_notice(
-    keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str, place: str = ""
+    keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str, place: str = "", at: datetime | None = None
 ) -> SignedMessage:
-    """Signed by each of ``keys``; a receiver needs only one.
+    """Signed by each of ``keys``, ``at`` a time (now); a receiver needs only one.
 
     Raises Invalid for an unusable key, naming its ``place`` in the hub.
     """
-    now, body = datetime.now(UTC), notice.to_json()
+    now, body = at or datetime.now(UTC), notice.to_json()
     try:
         signatures = [Webhook(key.reveal()).sign(message_id, now, body) for key in keys]
     except (ValueError, EmptyWebhookSecretError):
@@ -59,8 +63,9 @@ def deliver_notice(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
     clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = utc_now,
 ) -> None:
-    """One message id for all attempts, each signed with the current time; raises the last error.
+    """One message id for all attempts, each signed with the time ``now``; raises the last error.
 
     Waits grow from ``base`` to ``cap`` seconds; a requested wait counts up to ``cap``. The whole takes at most a
     minute, or ``attempts`` timeouts if longer.
@@ -69,7 +74,7 @@ def deliver_notice(
     for attempt in range(1, attempts + 1):
         left = max(LEAST, min(timeout, until - clock()))
         try:
-            return sender.send(sign_notice(keys, notice, message_id, name, place), left)
+            return sender.send(sign_notice(keys, notice, message_id, name, place, now()), left)
         except TransientError as error:
             requested = error.retry_after if isinstance(error, Throttled) else None
             pause = max(backoff(attempt, base, cap, jitter()), min(requested or 0.0, cap))

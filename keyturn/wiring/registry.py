@@ -122,7 +122,7 @@ class Opening:
 
     def clock(self) -> datetime:
         """The current time, by the hub's clock where known."""
-        return by_hub_clock(datetime.now(UTC), self.hub.clock_ahead())
+        return time_of(self.hub)
 
     @property
     def keys(self) -> KeyMaker:
@@ -272,6 +272,11 @@ def import_adapter(module: str, name: str, extra: str, what: str) -> Any:
         raise Invalid("open", what, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
 
 
+def time_of(hub: Hub) -> datetime:
+    """The current time, by the hub's clock where known."""
+    return by_hub_clock(datetime.now(UTC), hub.clock_ahead())
+
+
 class CatalogueSender:
     """Delivers notices to the catalogue's consumers, signed with keys from the hub."""
 
@@ -333,7 +338,15 @@ class CatalogueSender:
         settings, sender = self._catalogue.consumer(consumer), self._senders(consumer)
         timeout, place = settings.timeout.total_seconds(), settings.signing_key
         deliver_notice(
-            sender, keys, notice, message_id=sent_id, timeout=timeout, name=consumer, attempts=ATTEMPTS, place=place
+            sender,
+            keys,
+            notice,
+            message_id=sent_id,
+            timeout=timeout,
+            name=consumer,
+            attempts=ATTEMPTS,
+            place=place,
+            now=lambda: time_of(self._hub),
         )
 
     def _signing_keys(self, consumer: str) -> WebhookKeys:

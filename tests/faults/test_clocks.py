@@ -6,13 +6,16 @@ Order is decided by versions and numbers, who goes on after a crash by the hub's
 """
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from keyturn.catalogue import load_catalogue
+from keyturn.client.webhooks import receiver
 from keyturn.core.errors import Conflict, Superseded
 from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.incidents.store import load_incident
@@ -126,18 +129,33 @@ def stop(*_: object) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("off", [AHEAD, BEHIND])
-def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_clock(
+def test_a_notice_is_signed_by_the_hubs_clock_so_consumers_accept_it_from_a_wrong_one(
     lab: Lab, consumer: Consumer, tmp_path: Path, off: timedelta
 ) -> None:
     """A process whose every clock is wrong, and a consumer that takes no notice older than five minutes."""
     secret = lab.alternating(consumers=("app",))
     shell = Shell(lab, tmp_path)
-    app = {"app": {"url": consumer.url, "signing_key": consumer.signing_key}}
-    catalogue = shell.catalogue(secret, app)
+    catalogue = shell.catalogue(secret, {"app": {"url": consumer.url, "signing_key": consumer.signing_key}})
+    ended = shell.run("rotate", secret.path, "--now", "--local", catalogue=catalogue, clock=off.total_seconds())
+    assert ended.returncode == 0, ended
+    assert consumer.versions(secret.path) == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_a_consumer_whose_own_clock_is_wrong_refuses_a_notice_and_is_named_with_it(
+    lab: Lab, consumer: Consumer, tmp_path: Path, off: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = lab.alternating(consumers=("app",))
+    shell = Shell(lab, tmp_path)
+    catalogue = shell.catalogue(secret, {"app": {"url": consumer.url, "signing_key": consumer.signing_key}})
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
-        ended = shell.run("rotate", secret.path, "--now", "--local", catalogue=catalogue, clock=off.total_seconds())
+        with monkeypatch.context() as wrongly:
+            wrongly.setattr(receiver, "time", SimpleNamespace(time=lambda: time.time() + off.total_seconds()))
+            consumer.clock_ahead = off.total_seconds()
+            ended = shell.run("rotate", secret.path, "--now", "--local", catalogue=catalogue)
         assert ended.returncode == 3, ended
-        apart = "behind" if off > timedelta(0) else "ahead of"
+        apart = "ahead of" if off > timedelta(0) else "behind"
         assert "notify app: answered 401, and its clock is " in ended.stderr
         assert (
             f" s {apart} the one here. A notice is good for five minutes: set the clock that is wrong" in ended.stderr
@@ -146,9 +164,8 @@ def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_c
         assert lab.current(secret)["username"] == secret.users[1]
         assert consumer.versions(secret.path) == []
         assert lab.logs_in(secret.first)
-        # By a clock that is right, but later: the grace began in the future of everybody else.
-        later = replace(open_workspace(load_catalogue(catalogue, {}), lab.hub), clock=lambda: datetime.now(UTC) + OFF)
-        assert_healed(lab, later, secret)
+        consumer.clock_ahead = 0.0
+        assert_healed(lab, open_workspace(load_catalogue(catalogue, {}), lab.hub), secret)
         assert consumer.versions(secret.path) == [2]
     assert_never_refused(client)
 

@@ -1,6 +1,7 @@
 """A consumer on loopback: it takes signed notices with the library's own receiver, and drops repeats by id."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ class Consumer:
     """Serves from a thread while it is entered. ``handled`` are the notices it acted on, ``delivered`` counts all.
 
     ``health`` is what it answers when asked how it is, ``asked`` counts that. ``signing_key`` is where its key lies.
+    Its answers are dated by a clock that is ``clock_ahead`` seconds wrong.
     """
 
     def __init__(self, key: Sensitive | Callable[[], Sequence[Sensitive]], signing_key: str = "") -> None:
@@ -23,6 +25,7 @@ class Consumer:
         self.asked = 0
         self.handled: list[Notice] = []
         self.delivered = 0
+        self.clock_ahead = 0.0
         receiver = Receiver([key] if isinstance(key, Sensitive) else key)
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +46,9 @@ class Consumer:
                 handler.send_response(self.health if handler.path == HEALTH_PATH else HTTPStatus.NOT_FOUND)
                 handler.send_header("content-length", "0")
                 handler.end_headers()
+
+            def date_time_string(handler, timestamp: float | None = None) -> str:  # noqa: N805
+                return super().date_time_string((timestamp or time.time()) + self.clock_ahead)
 
             def log_message(handler, *_: Any) -> None:  # noqa: N805
                 """Say nothing."""

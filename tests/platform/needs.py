@@ -1,0 +1,79 @@
+"""What these tests need of a machine. ``python -m tests.platform.needs`` installs what is lacking, as root."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.platform.guest import PATH, SYSTEMD, cgroups
+from tests.support.sampling import deep
+
+VARIABLE: Final = "KEYTURN_PLATFORM"
+"""Set by ``make platform-test``: then a machine that can't run a part fails; in a deep run it skips the part."""
+
+PACKAGES: Final[Mapping[str, str]] = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "make": "make",
+    "openssl": "openssl",
+    "systemctl": "systemd",
+    SYSTEMD: "systemd",
+}
+"""Debian's package for each program."""
+
+
+def lacking() -> list[str]:
+    """The packages that are not installed."""
+    return sorted({package for name, package in PACKAGES.items() if not shutil.which(name, path=PATH)})
+
+
+def problem() -> str | None:
+    """Why this machine can't run a system of its own in namespaces, if it can't."""
+    if os.geteuid() != 0:
+        return "root is needed, to make namespaces and to mount"
+    if packages := lacking():
+        return f"install the packages {' '.join(packages)}: python -m tests.platform.needs"
+    if not Path("/usr/bin/python3").exists():
+        return "install the package python3-venv: units run the system's own Python"
+    try:
+        cgroups()
+    except AssertionError as error:
+        return str(error)
+    done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--net", "--cgroup", "true"], capture_output=True)
+    return None if done.returncode == 0 else "this kernel, or what confines this machine, allows no namespaces"
+
+
+def require(*, quick: bool) -> None:
+    """Skip unless this run is for these tests: by ``make platform-test``, or deep where they are ``quick``."""
+    if not os.environ.get(VARIABLE):
+        if not (quick and deep()):
+            pytest.skip("make platform-test")
+        if reason := problem():
+            pytest.skip(reason)
+    elif reason := problem():
+        pytest.fail(f"this machine can't run it: {reason}")
+
+
+def install() -> int:
+    """Install what is lacking by apt-get. Returns its exit code."""
+    packages = lacking()
+    if not packages:
+        return 0
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.stderr.write(f"platform-test: lacking: {' '.join(packages)}. Install them, or run it as root on Debian.\n")
+        return 1
+    sys.stderr.write(f"platform-test: installing {' '.join(packages)}\n")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-q"], check=False, env=environment)
+    command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
+    return subprocess.run(command, check=False, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(install())
