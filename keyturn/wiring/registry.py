@@ -265,11 +265,14 @@ def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = L
 
 
 def import_adapter(module: str, name: str, extra: str, what: str) -> Any:
-    """The class or function of that name. Raises Invalid, naming the extra, without its SDK."""
+    """The class or function of that name. Raises Invalid, naming the extra without its SDK, if it can't be loaded."""
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise Invalid("open", what, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
+    except Exception as error:  # noqa: BLE001 - an installed package's own module may raise anything
+        problem = f"{module}:{name} can't be loaded ({type(error).__name__})"
+        raise Invalid("open", what, problem, "Uninstall its package, or install a version without this flaw") from None
 
 
 class CatalogueSender:
