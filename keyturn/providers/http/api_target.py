@@ -4,6 +4,7 @@ import base64
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -120,6 +121,14 @@ class HttpApi:
             page = following
         hint = "Ask for more entries a page in the list's path, or for fewer; check that `more` leads to other pages"
         raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
+
+    def reach(self) -> None:
+        """Any answer will do. No address gets a credential, except that of the login."""
+        for scheme, host in self._sessions:
+            with suppress(Throttled):
+                self._sent(FilledRequest("HEAD", f"{scheme}://{host}/", {}, json=None, form=None), "reach")
+        if self._login:
+            self._login.token()
 
     def close(self) -> None:
         for session in self._sessions.values():
