@@ -42,7 +42,7 @@ def environment() -> list[str]:
     from benchmarks.clouds import ENVIRONMENT
 
     own = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "VAULT_ADDR", "KEYTURN_HUB_TOKEN_FILE", "KEYTURN_CATALOGUE")
-    return [*ENVIRONMENT, *own, "AWS_SHARED_CREDENTIALS_FILE", "KEYTURN_LEDGER"]
+    return [*ENVIRONMENT, *own, "AWS_SHARED_CREDENTIALS_FILE", "KEYTURN_LEDGER", "KEYTURN_POLICY"]
 
 
 def test_what_a_small_site_asks_for_is_what_the_model_says(site: MeasuredSite) -> None:

@@ -300,7 +300,7 @@ def test_a_login_that_may_not_do_all_of_it_changes_nothing_and_is_told_what_it_l
     result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--local")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "lacks create on keyturn/data/incidents/" in result.stderr
-    assert "keyturn setup store" in result.stderr
+    assert "keyturn setup hub --apply" in result.stderr
     assert "--resume" not in result.stderr
     assert untouched(shop)
 

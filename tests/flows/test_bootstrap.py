@@ -72,6 +72,10 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     dropped = results.keys() - {result.name for result in needed}
     assert {"queue granter", "queue backup", "deployment grant-access", "deployment restore-drill"} <= dropped
     assert not [result for result in needed if result.words == "it is not registered"]
+    limits = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded, ("pg", "of-no-one")))
+    (limit,) = (result for result in limits if result.name.startswith("limit "))
+    assert (limit.name, limit.grade) == ("limit keyturn-target-of-no-one", Grade.FAILED)
+    assert limit.remedy == "Run `keyturn setup prefect --apply`"
     # The tests' schedules rest.
     assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))

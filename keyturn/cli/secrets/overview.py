@@ -144,12 +144,15 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
     from keyturn.rotation.repair.removed_entries import left_open
     from keyturn.serving.statuses import part_statuses
 
-    secrets, copies = secret_statuses(workspace, look_at_copies)
+    undeclared: list[Undeclared] = []
+    secrets, copies = secret_statuses(
+        workspace, look_at_copies, lambda listing: undeclared.extend(left_open(workspace, listing))
+    )
     return Overview(
         secrets,
         copies.beside(secret.path for secret in secrets),
         dict(copies.counts),
-        left_open(workspace),
+        undeclared,
         copies.remarks,
         part_statuses(workspace),
         keys_of(workspace),

@@ -132,14 +132,17 @@ class SecretStatus:
 
 
 def secret_statuses(
-    workspace: Workspace, places: Callable[[Workspace], CatalogueCopies]
+    workspace: Workspace,
+    places: Callable[[Workspace], CatalogueCopies],
+    listed: Callable[[Listing | None], object] = lambda _: None,
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
     """Check every secret of the catalogue, in parallel, and every copy. Raises an error if no secret could be read.
 
-    Copies come first, so that the memory of their listings is free before the secrets' listings.
+    Copies come first, so that the memory of their listings is free before the secrets' listings. ``listed`` may use
+    these; it gets None for few secrets.
     """
     copies = places(workspace)
-    outcomes = statuses_without_copies(workspace)
+    outcomes = statuses_without_copies(workspace, listed)
     now, logins = workspace.clock(), load_checks(workspace, outcomes)
     statuses = [
         SecretStatus(path, now, error=str(outcome), code=code_of(outcome))
@@ -151,10 +154,14 @@ def secret_statuses(
     return [replace(s, copies=shown_copies(s, copies.of.get(s.path, ()))) for s in statuses], copies
 
 
-def statuses_without_copies(workspace: Workspace) -> dict[str, SecretStatus | KeyturnError]:
+def statuses_without_copies(
+    workspace: Workspace, listed: Callable[[Listing | None], object] = lambda _: None
+) -> dict[str, SecretStatus | KeyturnError]:
     paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
     with list_secrets(workspace, len(paths)) as listing:
-        return of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
+        outcomes = of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
+        listed(listing)
+    return outcomes
 
 
 def ended_words(incident: str) -> str:

@@ -4,6 +4,7 @@ import base64
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -154,6 +155,14 @@ class HttpApi:
             problem = f"its list has {count} entries, and says that there are others"
             hint = "Nothing was taken for the whole list; it is asked again. See what answers at its address"
             raise Unavailable(doing, self.name, problem, hint)
+
+    def reach(self) -> None:
+        """Any answer will do. No address gets a credential, except that of the login."""
+        for scheme, host in self._sessions:
+            with suppress(Throttled):
+                self._sent(FilledRequest("HEAD", f"{scheme}://{host}/", {}, json=None, form=None), "reach")
+        if self._login:
+            self._login.token()
 
     def close(self) -> None:
         for session in self._sessions.values():
