@@ -100,8 +100,9 @@ class SourceSettings(Model):
     """Its title and publisher, so that a reader finds it."""
     checked: date
     """The day on which it was read, or on which an author wrote it down from memory."""
-    seen: Literal["documentation", "source code", "memory"]
-    """The kind of source. `memory` means that no document was read: check it before you rely on it."""
+    seen: Literal["server", "documentation", "source code", "memory"]
+    """The kind of source. `server`: tried at a real one. `memory`: no document was read, so check it before you rely on
+    it."""
 
 
 class OrphanSettings(Model):
