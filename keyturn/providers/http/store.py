@@ -261,10 +261,14 @@ class HttpStore:
             time.sleep(pause)
             fields = self._calls.fields(remote, copy, value=value)
             self._put(self._settings.create, self._settings.update, fields, remote, there=copy.main is not None)
-            before, copy = copy, self._find(remote, "write")
-            if copy.main is not None and (before.main is None or copy.main.seal != before.main.seal):
+            before, copy = copy.main.seal if copy.main else None, self._find(remote, "write")
+            if copy.main is not None and self._is_written(copy.main.seal, value, before):
                 return copy
         raise self._not_kept(remote)
+
+    def _is_written(self, seal: str, value: Sensitive, before: str | None) -> bool:
+        by_value = self._settings.marks.sealed_by == "value"
+        return seal == seal_of(value.reveal()) if by_value else seal != before
 
     def _put_note(self, remote: str, note: Note, copy: Copy) -> Copy:
         text, settings, old = note.to_text(), self._settings, copy.noting

@@ -102,16 +102,16 @@ class StoreService(RecipeService):
         yield "list", self.shape(listing, "GET"), lambda _: self._listed(self._cursor())
         if "read" in settings:
             yield "read", self.entry_shape(settings["read"], "GET"), self._read
-        yield "delete", self.entry_shape(settings["delete"], "DELETE"), self._deleted
         for name, request, method in (
+            ("create", settings["create"], "POST"),
+            ("note", marks.get("create"), "POST"),
             ("update", settings.get("update"), "PUT"),
             ("mark", marks.get("update"), "PUT"),
-            ("note", marks.get("create"), "POST"),
-            ("create", settings["create"], "POST"),
         ):
             if request:
                 updates = method == "PUT"
                 yield name, self.entry_shape(request, method), partial(self._written, request, updates=updates)
+        yield "delete", self.entry_shape(settings["delete"], "DELETE"), self._deleted
 
     def entry_shape(self, settings: Mapping[str, Any], method: str) -> StoreShape:
         shape = self.shape(settings, method)
@@ -218,19 +218,24 @@ class StoreService(RecipeService):
             return self.refusal(listing["none"], 404, "there are no entries")
         paged = "more" in listing or "next" in listing
         size = listing.get("page_size", PAGE)
+        if "next" in listing:
+            # A token names the entry before, so that a list that changes meanwhile leaves none out.
+            entries = [entry for entry in entries if serial(entry) > start]
+            start = 0
         page = entries[start : start + size] if paged else entries
         shown = [self._document(entry, listed=True) for entry in page]
         items: Any = {each["key"]: each["value"] for each in shown} if listing.get("members") else shown
         document = put({}, listing.get("items", ""), items)
         if listing.get("total"):
-            document = put(document, listing["total"], len(entries))
-        if "next" in listing and start + size < len(entries):
-            token = str(start + size) if "more" in listing else self._link(start + size)
+            document = put(document, listing["total"], len(self.entries))
+        if "next" in listing and len(page) < len(entries):
+            last = serial(page[-1])
+            token = str(last) if "more" in listing else self._link(last)
             document = put(document, listing["next"], token)
         return self.success(listing, document)
 
     def _start(self, values: Captured) -> int:
-        """Where a page begins, by a token, the number of entries before it, or the page's number."""
+        """Where a page begins: after the entry that a token names, or after so many entries or pages."""
         listing = self.settings["list"]
         if "page" in values:
             return (int(values["page"]) - int(listing.get("first_page", 1))) * int(listing.get("page_size", PAGE))
@@ -240,9 +245,9 @@ class StoreService(RecipeService):
         query = parse_qs(self.received[-1][1].path.partition("?")[2])
         return int(query.get(CURSOR, ["0"])[0])
 
-    def _link(self, start: int) -> str:
+    def _link(self, last: int) -> str:
         path = self.received[-1][1].path.partition(f"{CURSOR}=")[0].rstrip("?&")
-        return f"{path}{'&' if '?' in path else '?'}{CURSOR}={start}"
+        return f"{path}{'&' if '?' in path else '?'}{CURSOR}={last}"
 
     def _document(self, entry: Entry, *, listed: bool = False) -> Any:
         where, settings = self._entry, self.settings
@@ -256,7 +261,7 @@ class StoreService(RecipeService):
         if not listed or settings["list"].get("shows_values", True):
             if "value" in where and not settings.get("write_only"):
                 document = put(document, where["value"], shown(entry.value))
-            if self._marks["at"] != where.get("value"):
+            if self._marks["kept"] != "name" and self._marks["at"] != where.get("value"):
                 document = put(document, self._marks["at"], shown(entry.marks) if entry.marks is not None else None)
         conditions = templates.fill_all(settings["list"].get("in_force", []), self._constant)
         return satisfy(document, conditions)
@@ -274,6 +279,11 @@ class StoreService(RecipeService):
 
     def _constant(self, part: str) -> str:
         return self.constants.get(part, f"{{{{{part}}}}}")
+
+
+def serial(entry: Entry) -> int:
+    """The number of the entry in the order in which they were made."""
+    return int(entry.id.removeprefix("id"))
 
 
 def _decoded(values: Captured) -> Captured:

@@ -13,11 +13,14 @@ from tests.support.recipe_stores import LIBRARY, Emulated, emulated
 
 NAMES = list(LIBRARY)
 
+pytestmark = pytest.mark.sampled(12, of="file", kinds="recipe")
+
 
 class TestStoreOfARecipe(StoreContract):
     kind = "http-store"
     past_versions = 0
     page_size = 12
+    ours, theirs = "OURS", "THEIRS"
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("recipe", NAMES, scope="class")
@@ -27,6 +30,7 @@ class TestStoreOfARecipe(StoreContract):
         with emulated(recipe, tmp_path) as made:
             self.emulated = made
             monkeypatch.setattr(type(self), "joint", made.joint)
+            monkeypatch.setattr(type(self), "hides_past", made.settings.history is not None)
             yield made
 
     @property
