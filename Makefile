@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test production-test test-deep recipe-matrix check wheel release sbom licences lock manifests digests screenshot manual clean
+.PHONY: help setup demo test production-test test-deep recipe-matrix benchmarks check wheel release sbom licences lock manifests digests screenshot manual clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,12 @@ test-deep: setup  ## every case of every table, in 12 shards; resumes (SHARD=3/1
 
 recipe-matrix: setup  ## each recipe stopped at every request to its service; resumes
 	$(PY) -m tests.recipes.run_matrix $(VENV)/bin/pytest
+
+store-matrix: setup  ## each store of a recipe: the whole contract, and pushes killed at every request
+	KEYTURN_TESTS=deep $(PYTEST) tests/providers/http/test_store.py tests/sync/drift/test_recipe_stores.py $(ARGS)
+
+benchmarks: setup  ## every figure with a goal, in an hour at most (ROWS=ledger,audit: these; OUT=FILE: JSON, too)
+	@$(PY) -m benchmarks.table $(if $(ROWS),--rows $(ROWS)) $(if $(OUT),--json $(OUT))
 
 wheel: setup  ## build both wheels, keyturn and keyturn-local, into dist/
 	$(PY) -m hatchling build --target wheel

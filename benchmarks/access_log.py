@@ -126,13 +126,19 @@ def insist(readers: Readers, lines: int) -> None:
         raise SystemExit(f"it was not read whole: {log}")
 
 
+def compared(file: Path, rounds: int) -> tuple[float, float]:
+    """Seconds of the bare decode, and of ours."""
+    both = [(taken(lambda: bare(file)), taken(lambda: ours(file))) for _ in range(rounds)]
+    beside, own = (statistics.median(times) for times in zip(*both, strict=True))
+    return beside, own
+
+
 def report(name: str, file: Path, lines: int, rounds: int) -> None:
     """One comparison."""
     before = memory(os.getpid(), "VmHWM")
     insist(ours(file), lines)
     grown = memory(os.getpid(), "VmHWM") - before
-    both = [(taken(lambda: bare(file)), taken(lambda: ours(file))) for _ in range(rounds)]
-    beside, own = (statistics.median(times) for times in zip(*both, strict=True))
+    beside, own = compared(file, rounds)
     print(f"{name}: {lines:,} lines, {file.stat().st_size / 1e6:,.0f} MB")
     print(f"  bare msgspec decode {lines / beside:>10,.0f} lines a second")
     print(f"  read and analysed   {lines / own:>10,.0f} lines a second: {own / beside:.2f} times its time")

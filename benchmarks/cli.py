@@ -79,16 +79,21 @@ def stack_of(home: Path | None) -> Iterator[Stack]:
             remove(made)
 
 
-def commands(stack: Stack, rounds: int) -> None:
-    """Each command both ways, alternating."""
-    print(f"{'command':<10} {'--local':>9} {'Prefect':>9} {'more':>9}   {'at most':>8}  (median of {rounds}, seconds)")
+def compared(stack: Stack, rounds: int) -> Iterator[tuple[str, float, float]]:
+    """Each command both ways, alternating: its name, and the medians with ``--local`` and through Prefect."""
     for name, command in COMMANDS.items():
         local, through = [], []
         for _ in range(rounds + 1):
             local.append(timed(stack, [*command, "--local"]))
             through.append(timed(stack, command))
         # The first opens connections and compiles modules.
-        middle, other = statistics.median(local[1:]), statistics.median(through[1:])
+        yield name, statistics.median(local[1:]), statistics.median(through[1:])
+
+
+def commands(stack: Stack, rounds: int) -> None:
+    """Print them."""
+    print(f"{'command':<10} {'--local':>9} {'Prefect':>9} {'more':>9}   {'at most':>8}  (median of {rounds}, seconds)")
+    for name, middle, other in compared(stack, rounds):
         print(f"{name:<10} {middle:9.2f} {other:9.2f} {other - middle:+9.2f}   {GOAL:8.1f}")
 
 
@@ -107,16 +112,22 @@ def timed(stack: Stack, command: Sequence[str]) -> float:
     return took
 
 
-def runs(stack: Stack, rounds: int) -> None:
-    """How long runs that are created through the API wait, and how long they take then."""
+def waits(stack: Stack, rounds: int) -> Iterator[tuple[str, float, float]]:
+    """Medians of how long runs that are created through the API wait, and of how long they take with it."""
     variables = environment(stack)
     trusted = variables["PREFECT_API_SSL_CERT_FILE"]
     with httpx.Client(base_url=variables["PREFECT_API_URL"], verify=trusted, timeout=30) as server:
-        print(f"\n{'run':<18} {'begun after':>11} {'over after':>11}   (median of {rounds}, seconds)")
         for flow, parameters in RUNS.items():
             waited = [wait_of(server, flow, parameters) for _ in range(rounds + 1)][1:]
             begun, over = (statistics.median(times) for times in zip(*waited, strict=True))
-            print(f"{flow:<18} {begun:11.2f} {over:11.2f}")
+            yield flow, begun, over
+
+
+def runs(stack: Stack, rounds: int) -> None:
+    """Print them."""
+    print(f"\n{'run':<18} {'begun after':>11} {'over after':>11}   (median of {rounds}, seconds)")
+    for flow, begun, over in waits(stack, rounds):
+        print(f"{flow:<18} {begun:11.2f} {over:11.2f}")
 
 
 def wait_of(server: httpx.Client, flow: str, parameters: dict[str, Any]) -> tuple[float, float]:

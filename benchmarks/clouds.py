@@ -15,6 +15,7 @@ import requests
 
 from benchmarks.bare import FOLDER, PROJECT, REGION
 from benchmarks.latency import FarAway
+from benchmarks.limits import loosen
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
@@ -73,6 +74,7 @@ class Clouds:
             self._far_away = stack.enter_context(FarAway(directory / "latency", between, delay_ms))
         os.environ.update(ENVIRONMENT, AWS_SHARED_CREDENTIALS_FILE=str(self._aws.credentials))
         os.environ["KEYTURN_LEDGER"] = str(directory / "ledger" / "ledger.db")
+        loosen(directory)
         self._fill_hub()
         self.settings = HubSettings(f"http://{LOOPBACK}:{outer['hub']}", login=TokenLogin(file=str(self._token())))
         self.catalogue = self._catalogue()

@@ -49,6 +49,7 @@ from local.support.ports import free_port
 from local.support.process import Process
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
+PLAIN, FLOW = "plain functions", "the flow rotate-due"
 GOAL = 1.25
 TARGET = """
 targets:
@@ -159,7 +160,7 @@ def report(sides: dict[str, list[Taken]], fleet: int) -> None:
     for name, rounds in sides.items():
         wall, spent, server = (statistics.median(column) for column in zip(*map(vars_of, rounds), strict=True))
         print(f"{name:26}{wall:8.2f}{wall / fleet * 1000:13.1f}{spent:8.2f}{server:24.2f}")
-    slow, fast = sides["the flow rotate-due"], sides["plain functions"]
+    slow, fast = sides[FLOW], sides[PLAIN]
     walls = [a.wall / b.wall for a, b in zip(slow, fast, strict=True)]
     cpus = [a.cpu / b.cpu for a, b in zip(slow, fast, strict=True)]
     print(f"\nPrefect to plain, wall: {statistics.median(walls):.2f} ({spread(walls)}), goal at most {GOAL}")
@@ -178,8 +179,33 @@ def spread(ratios: list[float]) -> str:
     return ", ".join(f"{ratio:.2f}" for ratio in ratios)
 
 
+def measured(fleet: int, threads: int, rounds: int) -> dict[str, list[Taken]]:
+    """The rounds of both sides, alternating."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        os.environ["KEYTURN_LEDGER"] = str(Path(directory) / "ledger.db")
+        servers = Servers(Path(directory), stack, fleet)
+        workspace = open_workspace(load_catalogue(servers.catalogue, os.environ), VaultHub(servers.settings))
+        paths = sorted(workspace.catalogue.secrets)
+        server = stack.enter_context(prefect_server(Path(directory) / "prefect"))
+        register(servers, workspace.catalogue)
+        work: dict[str, Callable[[], int]] = {
+            PLAIN: lambda: plain(workspace, paths, threads),
+            FLOW: lambda: through_prefect(threads),
+        }
+        sides: dict[str, list[Taken]] = {name: [] for name in work}
+        for number in range(-1, rounds):
+            for name in sorted(work, reverse=number % 2 == 0):
+                with ThreadPoolExecutor(threads) as pool:
+                    list(pool.map(lambda path: make_due(workspace, path), paths))
+                taken = measure(work[name], fleet, servers.processes, server)
+                # The first round opens connections and imports what is needed.
+                if number >= 0:
+                    sides[name].append(taken)
+        return sides
+
+
 def main() -> None:
-    """Measure both sides, alternating, and print the table."""
+    """Measure both sides and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=200, help="how many are due (default 200)")
     parser.add_argument("--side-by-side", type=int, default=8, help="at work at once on each side (default 8)")
@@ -187,27 +213,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     end_in_order()
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        os.environ["KEYTURN_LEDGER"] = str(Path(directory) / "ledger.db")
-        servers = Servers(Path(directory), stack, options.secrets)
-        workspace = open_workspace(load_catalogue(servers.catalogue, os.environ), VaultHub(servers.settings))
-        paths = sorted(workspace.catalogue.secrets)
-        server = stack.enter_context(prefect_server(Path(directory) / "prefect"))
-        register(servers, workspace.catalogue)
-        work: dict[str, Callable[[], int]] = {
-            "plain functions": lambda: plain(workspace, paths, options.side_by_side),
-            "the flow rotate-due": lambda: through_prefect(options.side_by_side),
-        }
-        sides: dict[str, list[Taken]] = {name: [] for name in work}
-        for number in range(-1, options.rounds):
-            for name in sorted(work, reverse=number % 2 == 0):
-                with ThreadPoolExecutor(options.side_by_side) as pool:
-                    list(pool.map(lambda path: make_due(workspace, path), paths))
-                taken = measure(work[name], options.secrets, servers.processes, server)
-                # The first round opens connections and imports what is needed.
-                if number >= 0:
-                    sides[name].append(taken)
-        report(sides, options.secrets)
+    report(measured(options.secrets, options.side_by_side, options.rounds), options.secrets)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An operator's file that lets a benchmark do within an hour what no site does."""
+"""An operator's file that lets a benchmark do within an hour what no site does, and name its own files."""
 
 import json
 import os
@@ -20,6 +20,7 @@ HIGHEST: Final = LimitSettings(
 def loosen(directory: Path) -> None:
     """Write it below ``directory``, and make this process and its children use it."""
     file = directory / "operator.yaml"
-    file.write_text(json.dumps({"limits": HIGHEST.model_dump()}))
+    allowed = {"files": [os.path.realpath(directory)], "undeclared": ["*:**"]}
+    file.write_text(json.dumps({"limits": HIGHEST.model_dump(), **allowed}))
     file.chmod(0o600)
     os.environ[VARIABLE] = str(file)

@@ -88,20 +88,26 @@ class Naive:
         return score + 0.3 * all(other.path != access.path for other in window)
 
 
-def lines_a_second(count: int, rounds: int) -> None:
-    """The first part."""
+def lines_compared(count: int, rounds: int) -> Iterator[tuple[str, float, float]]:
+    """Of each file its name, and the seconds of the bare decode and of ours."""
     with tempfile.TemporaryDirectory() as directory:
         for name, file in logs(Path(directory), count):
             scored(file)
             both = [(taken(partial(bare, file)), taken(partial(scored, file))) for _ in range(rounds)]
             beside, own = (statistics.median(times) for times in zip(*both, strict=True))
-            print(f"{name}: {count:,} lines")
-            print(f"  bare msgspec decode     {count / beside:>10,.0f} lines a second")
-            print(f"  read, typed and scored  {count / own:>10,.0f} lines a second: {own / beside:.2f} times its time")
+            yield name, beside, own
 
 
-def events_a_second(count: int, principals: int) -> None:
-    """The second part: the cost of making the events is not counted."""
+def lines_a_second(count: int, rounds: int) -> None:
+    """The first part."""
+    for name, beside, own in lines_compared(count, rounds):
+        print(f"{name}: {count:,} lines")
+        print(f"  bare msgspec decode     {count / beside:>10,.0f} lines a second")
+        print(f"  read, typed and scored  {count / own:>10,.0f} lines a second: {own / beside:.2f} times its time")
+
+
+def events_a_second(count: int, principals: int) -> float:
+    """The second part, and its result: the cost of making the events is not counted."""
     detector, spent, sizes = Detector(SamePolicy()), 0.0, list[str]()
     part = count // PARTS
     for number in range(0, part * PARTS, part):
@@ -111,6 +117,7 @@ def events_a_second(count: int, principals: int) -> None:
     print(f"typed events: {part * PARTS:,} of {principals:,} principals, {part * PARTS * APART / DAY:.1f} days")
     print(f"  scored                  {part * PARTS / spent:>10,.0f} events a second")
     print(f"  memory after each of {PARTS} parts: {', '.join(sizes)} MB")
+    return part * PARTS / spent
 
 
 def feed(detector: Detector, accesses: Sequence[Access]) -> None:

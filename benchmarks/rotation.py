@@ -42,6 +42,7 @@ from local.support.process import Process
 
 PATH = "ml-training/database"
 REGION = "eu-central-1"
+NAIVE, FOUR_STEPS = "naive script", "AWS's four steps"
 SCHEDULED = "Keyturn, by schedule"
 ASKED_FOR = "Keyturn, asked for by a person"
 THROUGH_PREFECT = "the same, through Prefect"
@@ -262,13 +263,13 @@ def prefect_server(directory: Path) -> Iterator[Process]:
 
 def report(rows: dict[str, list[float]]) -> None:
     """Medians, quartiles and ratios."""
-    unit = statistics.median(rows["naive script"])
+    unit = statistics.median(rows[NAIVE])
     print(f"{'':32}{'median ms':>10}{'quartiles':>18}{'to naive':>10}")
     for name, taken in rows.items():
         low, middle, high = statistics.quantiles(taken, n=4)
         print(f"{name:32}{middle:10.1f}{f'{low:.1f} to {high:.1f}':>18}{middle / unit:10.2f}")
     plain_ms, asked_ms, flow_ms = (statistics.median(rows[n]) for n in (SCHEDULED, ASKED_FOR, THROUGH_PREFECT))
-    aws = statistics.median(rows["AWS's four steps"])
+    aws = statistics.median(rows[FOUR_STEPS])
     ratio = plain_ms / unit
     print(f"\ngoal: at most {GOAL:.1f} times the naive script: {ratio:.2f}, {'met' if ratio <= GOAL else 'MISSED'};")
     print(
@@ -278,21 +279,26 @@ def report(rows: dict[str, list[float]]) -> None:
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
+def measured(runs: int) -> dict[str, list[float]]:
+    """Milliseconds of each run of every side."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        servers = Servers(Path(directory), stack)
+        scheduled, asked_for = plain(servers)
+        sides = {NAIVE: naive(servers), FOUR_STEPS: four_steps(servers)}
+        rows = measure({**sides, SCHEDULED: scheduled, ASKED_FOR: asked_for}, runs)
+        stack.enter_context(prefect_server(Path(directory) / "prefect"))
+        before = asked_for.before  # type: ignore[attr-defined]
+        rows[THROUGH_PREFECT] = asyncio.run(through_prefect(servers, runs, before))
+        return rows
+
+
 def main() -> None:
     """Measure every side and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30, help="rotations on each side (default 30)")
     runs = parser.parse_args().runs
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        servers = Servers(Path(directory), stack)
-        scheduled, asked_for = plain(servers)
-        sides = {"naive script": naive(servers), "AWS's four steps": four_steps(servers)}
-        rows = measure({**sides, SCHEDULED: scheduled, ASKED_FOR: asked_for}, runs)
-        stack.enter_context(prefect_server(Path(directory) / "prefect"))
-        before = asked_for.before  # type: ignore[attr-defined]
-        rows[THROUGH_PREFECT] = asyncio.run(through_prefect(servers, runs, before))
-        report(rows)
+    report(measured(runs))
 
 
 if __name__ == "__main__":

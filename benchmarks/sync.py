@@ -181,8 +181,8 @@ def ratio(slow: list[Told], fast: list[Told]) -> str:
     return f"{statistics.median(ratios):.2f} ({', '.join(f'{value:.2f}' for value in ratios)})"
 
 
-def measure(options: argparse.Namespace, clouds: Any) -> None:
-    """Both sides alternating, each on idle servers."""
+def measure(options: argparse.Namespace, clouds: Any) -> tuple[dict[str, list[Told]], str]:
+    """The rounds of both sides, alternating, each on idle servers, and their goal."""
     from benchmarks import in_step
 
     work: dict[str, Callable[[Any], Told]]
@@ -208,7 +208,7 @@ def measure(options: argparse.Namespace, clouds: Any) -> None:
             if number >= 0:
                 sides[name].append(result)
                 print(f"  {name}: {result['seconds']:.2f} s", file=sys.stderr)
-    report(sides, options.secrets, goal)
+    return sides, goal
 
 
 def main() -> None:
@@ -225,7 +225,8 @@ def main() -> None:
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         names = [f"s{number:05}" for number in range(options.secrets)]
-        measure(options, Clouds(Path(directory), stack, names, options.delay_ms))
+        sides, goal = measure(options, Clouds(Path(directory), stack, names, options.delay_ms))
+        report(sides, options.secrets, goal)
 
 
 if __name__ == "__main__":

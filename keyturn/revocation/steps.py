@@ -15,7 +15,7 @@ from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_eve
 from keyturn.revocation.step_result import StepFunction, StepResult
 from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.state.context import Workspace
-from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.journal import record_action, written_together
 
 FUNCTIONS: Final[dict[Step, StepFunction]] = {
     Step.CUT: cut_credentials,
@@ -45,7 +45,11 @@ def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -
         elif step is Step.CUT:  # it records itself, once it holds the secret
             FUNCTIONS[step](workspace, incident, progress, result)
         else:
-            with record_action(workspace, f"revoke: {step}", path, note=incident.id) as doing:
+            # Its entries are written before its progress is, so a step that counts as done is recorded.
+            with (
+                written_together(workspace),
+                record_action(workspace, f"revoke: {step}", path, note=incident.id) as doing,
+            ):
                 FUNCTIONS[step](workspace, incident, progress, result)
                 doing.version = result.changes.get("version", progress.version)
                 doing.fingerprint = result.changes.get("fingerprint", progress.fingerprint)

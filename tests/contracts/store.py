@@ -164,7 +164,7 @@ class StoreContract:
 
     def test_its_settings_say_what_it_can(self, store: Store) -> None:
         can = (Unsupported.READ not in store.unsupported, sharing(store) is not None)
-        assert can == (self.settings.READABLE, self.settings.MERGES)
+        assert can == (self.settings.readable, self.settings.MERGES)
 
     # describe
 
@@ -314,7 +314,7 @@ class StoreContract:
         assert_serves(store, remote, Sensitive(text))
 
     def test_the_largest_legal_value_is_kept_whole(self, store: Store, remote: str) -> None:
-        value = Sensitive(secrets.token_hex(self.settings.LIMITS.max_bytes // 2))
+        value = Sensitive(secrets.token_hex(self.settings.limits.max_bytes // 2))
         put(store, remote, value)
         assert_serves(store, remote, value)
 
@@ -410,7 +410,7 @@ class StoreContract:
         assert_silent(caught.value, value, store, self.illegal)
 
     def test_a_value_over_the_limit_is_invalid_and_nothing_is_written(self, store: Store, remote: str) -> None:
-        value = Sensitive("é" * (self.settings.LIMITS.max_bytes // 2 + 1))
+        value = Sensitive("é" * (self.settings.limits.max_bytes // 2 + 1))
         with pytest.raises(Invalid) as caught:
             store.write(remote, value, marks_for(value), None)
         assert_silent(caught.value, value, store, remote)
@@ -502,7 +502,7 @@ class StoreContract:
     @pytest.mark.parametrize("flaw", ["name", "size", "empty"])
     def test_what_breaks_a_limit_is_not_made(self, creates_in: Creates, store: Store, remote: str, flaw: str) -> None:
         name = self.illegal if flaw == "name" else remote
-        size = {"name": 10, "size": self.settings.LIMITS.max_bytes + 1, "empty": 0}[flaw]
+        size = {"name": 10, "size": self.settings.limits.max_bytes + 1, "empty": 0}[flaw]
         value = Sensitive("x" * size)
         with pytest.raises(Invalid) as caught:
             creates_in.create(name, value, marks_for(value))

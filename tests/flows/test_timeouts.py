@@ -46,7 +46,7 @@ def test_a_run_that_ran_out_of_time_is_a_failure_and_the_next_goes_on_with_its_c
     secret = lab.alternating()
     door = gate(lab.world.port, Door.HELD)
     site = build(secret, targets={"pg": {"port": door.port}})
-    state = ended(rotate_secret.with_options(timeout_seconds=2), secret.path, Trigger.FORCE)
+    state = ended(rotate_secret.with_options(timeout_seconds=5), secret.path, Trigger.FORCE)
     assert (state.name, state.is_failed()) == ("TimedOut", True)
     pending = site.record(secret).rotation
     assert pending

@@ -267,6 +267,13 @@ class TellsGrants(Protocol):
         """
 
 
+class Reachable(Protocol):
+    """Capability: can be tried without any account."""
+
+    def reach(self) -> None:
+        """Connect, and sign in where there is a login to try. Changes nothing. Raises Denied, Invalid, Unavailable."""
+
+
 class ReadsConnections(Protocol):
     """Capability: the credential is a login that copies may hold as a connection string."""
 

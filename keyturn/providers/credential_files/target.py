@@ -240,7 +240,9 @@ class CredentialFile:
     def _read_records(self) -> dict[str, Record]:
         try:
             content = json.loads(self._read(self._records))
-            return {account: Record(**{**record, "lines": tuple(record["lines"])}) for account, record in content.items()}
+            return {
+                account: Record(**{**record, "lines": tuple(record["lines"])}) for account, record in content.items()
+            }
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, KeyError, AttributeError):
