@@ -1,13 +1,15 @@
 """Settings of targets, which accept the credentials: one model for each kind."""
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, Final, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 from keyturn.catalogue.stores.aws import Region, RoleArn
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
+from keyturn.core.errors import Invalid
 from keyturn.core.rights import aws_rights, azure_rights, gcp_rights
 from keyturn.core.rights.rights import AccountRights, Document
 from keyturn.core.text import templates
@@ -23,6 +25,7 @@ from keyturn.settings.fields import (
     matching,
     refused,
 )
+from keyturn.settings.requests import ShortName
 from keyturn.settings.stores import Accounts, System
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -39,6 +42,10 @@ class TargetBase(Model):
     def rights(self, accounts: AccountRights) -> Iterator[Document]:
         """The documents with the rights to make and end credentials of these accounts; empty if it has an admin."""
         return iter(())
+
+    def from_operator(self, policy: OperatorsPolicy) -> Mapping[str, Any]:
+        """The adapter's arguments that the operator's file gives. Raises Invalid where it lacks them."""
+        return {}
 
 
 class PostgresqlSettings(TargetBase):
@@ -324,6 +331,27 @@ class HttpApiSettings(ApiAddress, TargetBase):
         return (self.kind, self.url.rstrip("/").casefold())
 
 
+class CredentialFileTargetSettings(TargetBase):
+    """A file of this machine whose lines are accounts of a server: Mosquitto, NATS, htpasswd, TSIG, Linux."""
+
+    kind: Literal["credential-file"]
+    """The kind of target."""
+    file: ShortName
+    """The file's name under `credential_files` in the operator's file, which says where it is and how to reload."""
+    sessions: Literal["kept", "ended"] = "kept"
+    """What the server does with open sessions when it has read a new password."""
+
+    @property
+    def system(self) -> System:
+        return (self.kind, self.file)
+
+    def from_operator(self, policy: OperatorsPolicy) -> Mapping[str, Any]:
+        if self.file not in policy.credential_files:
+            hint = f"Let the operator's file describe it under credential_files ({VARIABLE})"
+            raise Invalid("open", self.file, "the operator's file has no credential file of this name", hint)
+        return {"place": policy.credential_files[self.file]}
+
+
 TargetSettings = Annotated[
     PostgresqlSettings
     | MysqlSettings
@@ -333,6 +361,7 @@ TargetSettings = Annotated[
     | MicrosoftGraphSettings
     | AzureResourceManagerSettings
     | GcpIamSettings
-    | HttpApiSettings,
+    | HttpApiSettings
+    | CredentialFileTargetSettings,
     ByTag("kind"),
 ]

@@ -52,7 +52,7 @@ def _without_admin(workspace: Workspace, name: str) -> list[CheckResult]:
 
 def _logged_in(workspace: Workspace, name: str) -> Iterable[CheckResult]:
     """Check the admin's login; raises where it does not work."""
-    target = open_target(name, workspace.catalogue.target(name), workspace.hub)
+    target = open_target(name, workspace.catalogue.target(name), workspace.hub, workspace.catalogue.policy)
     try:
         if tells := capability(target, TellsGrants):
             accounts = accounts_at(workspace.catalogue, name, "").names

@@ -254,7 +254,7 @@ class LeavesSessions(Protocol):
     """Capability: sessions of an account outlive its revocation."""
 
     def left_open(self, account: str) -> str:
-        """Which sessions outlive it, for people."""
+        """Which sessions outlive it, for people; empty if none."""
 
 
 class TellsGrants(Protocol):
