@@ -152,15 +152,8 @@ def minutes(count: int) -> timedelta:
     return timedelta(minutes=count)
 
 
-IN_TURN: Final = (
-    Duty("rotations", rotations),
-    Duty("retirements", retirements),
-    Duty("copies", copies, HOUR, minutes(7)),
-    Duty("logins", logins, HOUR, minutes(23)),
-    Duty("readiness", readiness, DAY, minutes(5 * 60 + 11)),
-)
-"""Run one after the other, since each holds a listing of all secrets. The first remembers which records are quiet, and
-the second does not read those again."""
+IN_TURN: Final = (Duty("rotations", rotations), Duty("retirements", retirements))
+"""Run one after the other: the first remembers which records are quiet, and the second does not read those again."""
 
 DUTIES: Final = (
     *IN_TURN,
@@ -169,11 +162,14 @@ DUTIES: Final = (
     Duty("lease tokens", lease_tokens, HOUR),
     Duty("late lease tokens", late_lease_tokens, DAY, minutes(3 * 60 + 13)),
     Duty("drills", drills, HOUR, minutes(35)),
+    Duty("copies", copies, HOUR, minutes(7)),
+    Duty("logins", logins, HOUR, minutes(23)),
     Duty("own keys", keyturns_own_keys, HOUR, minutes(41)),
     Duty("managed keys", keys_of_engines, HOUR, minutes(53)),
     Duty("authorities", signing_authorities, HOUR, minutes(29)),
     Duty("hub", hub, DAY, minutes(4 * 60 + 47)),
     Duty("restoring", restoring, DAY, minutes(2 * 60 + 17)),
+    Duty("readiness", readiness, DAY, minutes(5 * 60 + 11)),
 )
 LAST: Final = Duty("ledger", records)
 """After all others, because some leave an entry."""
