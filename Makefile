@@ -43,6 +43,9 @@ test-deep: setup  ## every case of every table, in 12 shards; resumes (SHARD=3/1
 recipe-matrix: setup  ## each recipe stopped at every request to its service; resumes
 	$(PY) -m tests.recipes.run_matrix $(VENV)/bin/pytest
 
+store-matrix: setup  ## each store of a recipe: the whole contract, and pushes killed at every request
+	KEYTURN_TESTS=deep $(PYTEST) tests/providers/http/test_store.py tests/sync/drift/test_recipe_stores.py $(ARGS)
+
 benchmarks: setup  ## every figure with a goal, in an hour at most (ROWS=ledger,audit: these; OUT=FILE: JSON, too)
 	@$(PY) -m benchmarks.table $(if $(ROWS),--rows $(ROWS)) $(if $(OUT),--json $(OUT))
 

@@ -66,10 +66,11 @@ def hub_requests(site: Site, look: str) -> int:
     planned = opening + 1 + listing  # the stores of the past
     return {
         "due": looked + 1 + 2 * listing,  # secrets, records, and the key that signs the ledger
-        # It lists the secrets twice: for their copies, whose memory is free then, and for their state. The parts of
-        # `keyturn serve`, and the stores' state.
-        "status": looked + 3 * listing + STORES + 3,
-        "plan": planned + 2,  # whether another catalogue has set the hub up
+        # It lists the secrets twice: for their copies, whose memory is free then, and for their state. The stores'
+        # state and their list, the parts of `keyturn serve`, the keeper, incidents, and the ledger's name and
+        # checkpoint again, for its health.
+        "status": looked + 3 * listing + STORES + 8,
+        "plan": planned + listing,  # whether another catalogue has rotated secrets under this catalogue's id
         "sync": planned + 2 * STORES,
     }[look]
 

@@ -222,9 +222,17 @@ async def make_emergency_queue(workspace: WorkspaceNames = DEFAULT) -> None:
 
 async def make_limits(catalogue: Catalogue, workspace: WorkspaceNames = DEFAULT) -> None:
     async with get_client() as client:
-        existing = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
-        for name in {workspace.limit(target) for target in catalogue.targets} - existing:
+        for name in {workspace.limit(target) for target in catalogue.targets} - await limits_there(client):
             await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=AT_ONE_TARGET))
+
+
+async def limits_there(client: PrefectClient) -> set[str]:
+    """The names of the server's limits."""
+    names, page = set[str](), ["first"]
+    while page:
+        page = [limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=len(names))]
+        names.update(page)
+    return names
 
 
 def deploy(file: Path) -> None:

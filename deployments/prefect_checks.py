@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import StateType, WorkQueueStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from deployments.bootstrap import type_of_pool
+from deployments.bootstrap import limits_there, type_of_pool
 from deployments.prefect_exposure import lacking, without_login
 from deployments.prefect_file import declared_file
 from deployments.retention import advice, server_settings
@@ -53,12 +53,12 @@ SOON: Final = 5.0
 
 
 async def check_prefect(
-    api: str, workspace: WorkspaceNames, unneeded: frozenset[str] = frozenset()
+    api: str, workspace: WorkspaceNames, unneeded: frozenset[str] = frozenset(), targets: Iterable[str] = ()
 ) -> list[CheckResult]:
-    """All checks of a workspace; queues in ``unneeded`` need no worker."""
+    """All checks of a workspace with these ``targets``; queues in ``unneeded`` need no worker."""
     try:
         async with get_client() as client:
-            return [result async for result in _checks(client, api, workspace, unneeded)]
+            return [result async for result in _checks(client, api, workspace, unneeded, targets)]
     except KeyturnError as error:
         return [unseen(AREA, "server", error)]
     except (httpx.HTTPError, RuntimeError) as error:
@@ -67,7 +67,7 @@ async def check_prefect(
 
 
 async def _checks(
-    client: PrefectClient, api: str, workspace: WorkspaceNames, unneeded: frozenset[str]
+    client: PrefectClient, api: str, workspace: WorkspaceNames, unneeded: frozenset[str], targets: Iterable[str]
 ) -> AsyncIterator[CheckResult]:
     if not is_loopback(httpx.URL(api).host):
         for lack in lacking(api, os.environ, without_login):
@@ -87,6 +87,10 @@ async def _checks(
         return
     async for result in _queues(client, workspace, deployments, remedy):
         yield result
+    lacking_limits = {workspace.limit(target) for target in targets} - await limits_there(client)
+    for name in sorted(lacking_limits):
+        words = "it is not registered, so no run of Prefect begins a rotation at this target"
+        yield CheckResult(AREA, f"limit {name}", Grade.FAILED, words, remedy)
     async for result in _deployments(client, workspace, deployments, remedy):
         yield result
     async for result in _automations(client, workspace, remedy):

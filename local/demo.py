@@ -9,10 +9,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,11 @@ from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
 from keyturn.providers.postgresql.target import refused_login
-from keyturn.rights.roles import LOGINS
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights.check import compare, paths_to_ask
+from keyturn.rights.roles import LOGINS, needed
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from local import environment
 from local.demo_leak import command, leak, show
 from local.demo_watch import own_client, watch
@@ -37,16 +41,17 @@ from local.pager import Pager
 from local.prepare import CONSUMERS, DATABASE, hub_of, prepare_stack
 from local.services import DATABASE_SECRET
 from local.stack import Stack, down, status, up
+from local.support.cloud_rights import CLOUD_LOGINS, narrow_clouds
 from local.support.files import write_private
 from local.support.ports import free_port
 
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
 PREFIXES: Final = ("keyturn-", "consumer-")
-"""How the names of policies begin: those of Keyturn's own logins, and one for each application."""
+"""How the names of the hub's policies begin: those of Keyturn's own logins, and one for each application."""
+CHECKED_AT_ONCE: Final = 4
 PATIENCE: Final = 240
 """Seconds that one flow run may take, its start by the worker included."""
 TURNS: Final = 5
-CHECKED_AT_ONCE: Final = 4
 PAUSE: Final = 3
 """How often, and how many seconds apart, a run is asked for while another one of its deployment is at work."""
 
@@ -93,46 +98,70 @@ class Demo:
         return await self.in_sync() and hidden and sound and ended and watched and narrowed
 
     async def narrow(self) -> bool:
-        """Give Keyturn's logins exactly what this catalogue needs; whether each has just that."""
-        self.say("Keyturn's logins to the hub get what this catalogue needs, and nothing else")
+        """Give each login exactly what this catalogue needs; whether hub and clouds say that each has just that."""
+        self.say("Keyturn's logins to the hub and the clouds get what this catalogue needs, and nothing else")
         for step in ("setup store", "policy check", "policy check --as auditor"):
             self.console.print(f"  $ keyturn {step}", style="dim")
-        found = await asyncio.to_thread(self.policies)
-        other = [login for login, fitting in found.items() if not fitting]
+        found = await asyncio.to_thread(self.narrowed)
+        other = {login: differs for login, differs in found.items() if differs}
+        for login, differs in other.items():
+            show(self, f"{login}: {differs}")
         if other or not found:
             return self.result(False, f"logins with other rights than the catalogue needs: {', '.join(other) or 'all'}")
-        return self.result(True, f"{len(found)} logins to the hub have exactly the rights that the catalogue needs")
+        clouds = f"{len(CLOUD_LOGINS)} of them in the clouds, too"
+        return self.result(True, f"{len(found)} logins to the hub have exactly the rights that are needed, {clouds}")
 
-    def policies(self) -> dict[str, bool]:
-        """Render them, write them to the hub, and ask whether each login has just that; none where rendering failed."""
+    def narrowed(self) -> dict[str, str]:
+        """Render the rights, put them in force, and ask: what differs for each login; none where rendering failed."""
         made, text = command(self, "setup", "store", "--json")
         if not made:
             show(self, text)
             return {}
-        named = {made["name"].removesuffix(".hcl"): made for made in json.loads(text)["documents"]}
-        rendered = {
-            name: made["text"] for name, made in named.items() if name.startswith(PREFIXES) and name != made["name"]
-        }
+        documents = {document["name"]: document["text"] for document in json.loads(text)["documents"]}
+        self.narrow_hub(documents)
+        for login in CLOUD_LOGINS:
+            narrow_clouds(self.stack, login, documents)
+        consumers = [name.removesuffix(".hcl") for name in documents if name.startswith("consumer-")]
+        logins = {**LOGINS, **{f"consumer:{name.removeprefix('consumer-')}": (name,) for name in consumers}}
+        with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
+            return dict(zip(logins, pool.map(self.differences, logins, logins.values()), strict=True))
+
+    def narrow_hub(self, documents: Mapping[str, str]) -> None:
+        """Write the hub's policies, and delete those that this catalogue has no need of."""
         policies = hub_of(self.stack).client.sys
-        for name, policy in rendered.items():
-            policies.create_or_update_policy(name, policy)
+        named = {name.removesuffix(".hcl"): text for name, text in documents.items() if name.endswith(".hcl")}
+        rendered = {name: text for name, text in named.items() if name.startswith(PREFIXES)}
+        for name, text in rendered.items():
+            policies.create_or_update_policy(name, text)
         # A catalogue without authorities or access policies needs no rights for them.
         for name in {name for names in LOGINS.values() for name in names} - rendered.keys():
             policies.delete_policy(name)
-        applications = (name.removeprefix("consumer-") for name in rendered if name.startswith("consumer-"))
-        logins = {**LOGINS, **{f"consumer:{name}": (f"consumer-{name}",) for name in applications}}
-        with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
-            return dict(zip(logins, pool.map(self.fits, logins, logins.values()), strict=True))
 
-    def fits(self, login: str, policies: Sequence[str]) -> bool:
-        """Whether a token with these policies has what that login needs, and nothing beyond."""
+    def differences(self, login: str, policies: Sequence[str]) -> str:
+        """What a login with these policies lacks or has beyond; empty if it has exactly what it needs."""
         tokens = hub_of(self.stack).client.auth.token
         token = tokens.create(policies=list(policies), ttl="10m")["auth"]["client_token"]
-        variables = environment.environment(self.stack) | {"VAULT_TOKEN": token}
-        # What the clouds' local logins have beyond is reported too: they are for trying.
-        _, report = command(self, "policy", "check", "--as", login, "--json", variables=variables)
+        if login not in CLOUD_LOGINS:
+            return self.differences_in_hub(login, token)
+        clouds = environment.cloud_login(self.stack, CLOUD_LOGINS[login])
+        variables = environment.environment(self.stack) | clouds | {"VAULT_TOKEN": token}
+        sound, report = command(self, "policy", "check", "--as", login, "--json", variables=variables)
         found = json.loads(report[: report.rindex("}") + 1])
-        return not found["lacking"] and not found["beyond"]
+        other = {part: found[part] for part in ("lacking", "beyond", "elsewhere") if found[part]}
+        return "" if sound and not other else json.dumps(other) if other else report
+
+    def differences_in_hub(self, login: str, token: str) -> str:
+        """As ``keyturn policy check`` compares, but in this process, which saves most of a minute."""
+        from keyturn.cli.setup.policy import hub_scope
+        from tasks.workspace import current_workspace
+
+        file = self.stack.home / f"checked-{login.replace(':', '-')}"
+        write_private(file, token)
+        scope = hub_scope(current_workspace().catalogue, [], [])
+        sections = needed(scope, login)
+        with closing(VaultHub(replace(HubSettings.from_environment(), login=TokenLogin(file=str(file))))) as hub:
+            compared = compare(scope, sections, hub.capabilities(paths_to_ask(scope, sections)))
+        return "; ".join(str(finding) for finding in (*compared.lacking, *compared.beyond))
 
     async def failure(self) -> bool:
         """A rotation that fails half way, its notification, and the run that finishes what it began."""

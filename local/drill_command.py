@@ -14,6 +14,7 @@ from keyturn.cli.options import CatalogueOption, JsonOption, ModeOption, PathArg
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid, TransientError, Unavailable
 from keyturn.revocation.incidents.incident import Mode
+from local import environment
 from local.drill import Asked, Drilled
 from local.drill import drill as carried_out
 from local.home import Stack
@@ -63,6 +64,8 @@ def run_drill(
     from keyturn.revocation.incidents.consent import Consent
 
     with opened_workspace(catalogue, revoking=True) as workspace:
+        # A copy has names of its own, which the rendered rights of the revoker may not include.
+        os.environ.update(environment.aws(stack) | environment.azure(stack))
         drilled = carried_out(workspace, stack, Asked(path, mode, reason, Consent(expect)), note)
         sign_ledger(workspace)
         files = write_reports(workspace, drilled.standing, report)

@@ -21,6 +21,8 @@ NAMESPACE: Final = "ml"
 WORKER_ROLE: Final = "keyturn-worker"
 REVOKER_ROLE: Final = "keyturn-revoker"
 NOTARY_ROLE: Final = "keyturn-notary"
+CLOUD_LOGINS: Final = (WORKER_ROLE, REVOKER_ROLE)
+"""The logins that use stores."""
 WITNESSES: Final = ("witness-1", "witness-2")
 """The services that cosign the ledger's checkpoints."""
 LEASE_TOKEN_ROLE: Final = "keyturn-lease"
@@ -119,7 +121,7 @@ def operators_policy(stack: Stack) -> dict[str, str]:
 
 
 def write_policy(stack: Stack) -> Path:
-    """An operator's file that lets catalogues name the stack's authority and the cluster's token."""
+    """An operator's file that lets catalogues name the stack's authority, and the tokens of cluster and project."""
     file = stack.authority.certificate.with_name("policy.yaml")
     text = json.dumps({"files": files_of(stack)}, indent=2)
     if not file.exists() or file.read_text() != text:
@@ -129,7 +131,7 @@ def write_policy(stack: Stack) -> Path:
 
 def files_of(stack: Stack) -> list[str]:
     """The directories of the files that the example's catalogue names."""
-    return [str(stack.authority.certificate.parent), str(stack.directory("kubernetes"))]
+    return [str(stack.authority.certificate.parent), str(stack.directory("kubernetes")), str(stack.directory("gcp"))]
 
 
 def hub(stack: Stack) -> dict[str, str]:
@@ -201,9 +203,15 @@ def azure(stack: Stack) -> dict[str, str]:
 
 
 def gcp(stack: Stack) -> dict[str, str]:
-    """The project, its endpoint and the authority that it is trusted by."""
+    """The project, its endpoint, the authority that it is trusted by, and the token that opens it, if any does."""
     endpoint = f"{stack.host('gcp')}:{stack.ports['gcp']}"
-    return {"KEYTURN_GCP_PROJECT": PROJECT, "KEYTURN_GCP_ENDPOINT": endpoint, "KEYTURN_GCP_CA_FILE": ca_file(stack)}
+    token = {} if stack.hosts else {"KEYTURN_GCP_TOKEN_FILE": str(login_file(stack, "gcp", "token"))}
+    return {
+        "KEYTURN_GCP_PROJECT": PROJECT,
+        "KEYTURN_GCP_ENDPOINT": endpoint,
+        "KEYTURN_GCP_CA_FILE": ca_file(stack),
+        **token,
+    }
 
 
 def kubernetes(stack: Stack) -> dict[str, str]:
@@ -217,16 +225,41 @@ def kubernetes(stack: Stack) -> dict[str, str]:
     }
 
 
-def worker(stack: Stack, role: str = WORKER_ROLE) -> dict[str, str]:
-    """All of the stack, with a login to the hub of its own: the worker's, or that of another role."""
-    login = stack.login_files(role)
-    return environment(stack) | {
-        "KEYTURN_HUB_ROLE_ID_FILE": str(login.role_id),
-        "KEYTURN_HUB_SECRET_ID_FILE": str(login.secret_id),
-        "KEYTURN_HUB_LEASE_TOKEN_ROLE": LEASE_TOKEN_ROLE,
-        # A run should begin soon after it was asked for; Prefect's own default is 10 s.
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+def cloud_login(stack: Stack, name: str) -> dict[str, str]:
+    """What lets the worker, or the revoker, into each cloud as itself; containers share one login.
+
+    Each may do what its rights file says (:mod:`local.emulators.rights`), in AWS what its policies say.
+    """
+    if stack.hosts:
+        return {}
+    return {
+        "AWS_SHARED_CREDENTIALS_FILE": str(login_file(stack, "aws", name)),
+        "AZURE_CLIENT_ID": name,
+        "AZURE_CLIENT_SECRET": kept_secret(login_file(stack, "azure", name)),
+        "KEYTURN_GCP_TOKEN_FILE": str(login_file(stack, "gcp", name)),
+        "KEYTURN_KUBERNETES_TOKEN_FILE": str(login_file(stack, "kubernetes", name)),
     }
+
+
+def login_file(stack: Stack, cloud: str, name: str) -> Path:
+    """The file that opens a cloud to this login, or stands for it; its rights are in the same with ``.json``."""
+    return stack.directory(cloud) / name
+
+
+def worker(stack: Stack, role: str = WORKER_ROLE) -> dict[str, str]:
+    """All of the stack, with logins to hub and clouds of its own: the worker's, or those of another role."""
+    login = stack.login_files(role)
+    return (
+        environment(stack)
+        | cloud_login(stack, role if role in CLOUD_LOGINS else WORKER_ROLE)
+        | {
+            "KEYTURN_HUB_ROLE_ID_FILE": str(login.role_id),
+            "KEYTURN_HUB_SECRET_ID_FILE": str(login.secret_id),
+            "KEYTURN_HUB_LEASE_TOKEN_ROLE": LEASE_TOKEN_ROLE,
+            # A run should begin soon after it was asked for; Prefect's own default is 10 s.
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+    )
 
 
 def revoker(stack: Stack) -> dict[str, str]:

@@ -13,6 +13,7 @@ from keyturn.core.errors import NotFound
 from local import environment, postgres
 from local.environment import ROOT, inherited
 from local.home import Stack
+from local.support.files import kept_secret
 from local.support.process import Process
 
 CONSUMER_ROLE: Final = "consumer"
@@ -94,6 +95,7 @@ def aws(stack: Stack) -> None:
             *listening_options(stack, "aws"),
             *data_option(stack, "aws"),
             f"--reader-credentials={environment.aws_reader(stack)['AWS_SHARED_CREDENTIALS_FILE']}",
+            *login_options(stack, "aws", "--login-credentials"),
         ],
         {},
     )
@@ -105,6 +107,7 @@ def azure(stack: Stack) -> None:
         "local.emulators.azure_key_vault",
         *listening_options(stack, "azure"),
         *data_option(stack, "azure"),
+        *login_options(stack, "azure", "--login-secret"),
     ]
     # The tenant and its application are read from the variables that every Azure SDK knows.
     run_module(stack, "azure", arguments, environment.azure(stack))
@@ -116,8 +119,10 @@ def gcp(stack: Stack) -> None:
         "local.emulators.gcp_secret_manager",
         *listening_options(stack, "gcp"),
         *data_option(stack, "gcp"),
+        *login_options(stack, "gcp", "--login-token"),
+        "--require-token-env=GCP_TOKEN",
     ]
-    run_module(stack, "gcp", arguments, {})
+    run_module(stack, "gcp", arguments, {"GCP_TOKEN": kept_secret(environment.login_file(stack, "gcp", "token"))})
 
 
 def kubernetes(stack: Stack) -> None:
@@ -128,6 +133,7 @@ def kubernetes(stack: Stack) -> None:
         *data_option(stack, "kubernetes"),
         f"--token-file={environment.kubernetes(stack)['KEYTURN_KUBERNETES_TOKEN_FILE']}",
         f"--namespace={environment.NAMESPACE}",
+        *login_options(stack, "kubernetes", "--login-token"),
     ]
     run_module(stack, "kubernetes", arguments, {})
 
@@ -136,6 +142,15 @@ def listening_options(stack: Stack, name: str) -> list[str]:
     """Where a service of ours listens, and the certificate that it shows there."""
     tls = stack.certificate(name)
     return [f"--port={stack.ports[name]}", f"--cert={tls.certificate}", f"--key={tls.key}"]
+
+
+def login_options(stack: Stack, cloud: str, option: str) -> list[str]:
+    """The logins of Keyturn's own processes, whose secrets are made here; AWS makes its own."""
+    files = [environment.login_file(stack, cloud, login) for login in environment.CLOUD_LOGINS]
+    if cloud != "aws":
+        for file in files:
+            kept_secret(file)
+    return [f"{option}={file}" for file in files]
 
 
 def data_option(stack: Stack, name: str) -> list[str]:

@@ -68,6 +68,7 @@ REFERENCE: Final = tuple(
         "metrics",
         "recipe-list",
         "security-tests",
+        "store-list",
     )
 )
 """Reference: generated from the code, or held to it by tests."""

@@ -1,44 +1,34 @@
 """Settings of targets, which accept the credentials: one model for each kind."""
 
 import re
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import Annotated, ClassVar, Final, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 from keyturn.catalogue.stores.aws import Region, RoleArn
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
+from keyturn.core.errors import Invalid
 from keyturn.core.rights import aws_rights, azure_rights, gcp_rights
 from keyturn.core.rights.rights import AccountRights, Document
 from keyturn.core.text import templates
-from keyturn.settings.api_logins import TOKEN, ApiLoginSettings
+from keyturn.settings.api_address import ApiAddress
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     HttpsUrl,
     HubPath,
     Line,
     Model,
-    PositiveDuration,
     WebUrl,
     keep_plain_http_at_home,
     matching,
     refused,
 )
-from keyturn.settings.requests import Headers
+from keyturn.settings.requests import ShortName
 from keyturn.settings.stores import Accounts, System
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
-
-
-def _of_the_admin(headers: dict[str, str]) -> dict[str, str]:
-    for header, text in headers.items():
-        for name in templates.names(text):
-            if not name.startswith("admin.") and name != TOKEN:
-                message = f"the header {header} asks for {{{{{name}}}}}, which is not known there"
-                remedy = "Write {{admin.FIELD}}, a field at the target's admin path, or {{login.token}}."
-                raise refused(message, remedy)
-    return headers
 
 
 class TargetBase(Model):
@@ -52,6 +42,10 @@ class TargetBase(Model):
     def rights(self, accounts: AccountRights) -> Iterator[Document]:
         """The documents with the rights to make and end credentials of these accounts; empty if it has an admin."""
         return iter(())
+
+    def from_operator(self, policy: OperatorsPolicy) -> Mapping[str, Any]:
+        """The adapter's arguments that the operator's file gives. Raises Invalid where it lacks them."""
+        return {}
 
 
 class PostgresqlSettings(TargetBase):
@@ -315,59 +309,47 @@ class GcpIamSettings(TargetBase):
         return (self.kind, self.project, (self.endpoint or "").casefold())
 
 
-class HttpApiSettings(TargetBase):
+class HttpApiSettings(ApiAddress, TargetBase):
     """A REST API that makes, tests and deletes a credential."""
 
     kind: Literal["http-api"]
     """The kind of target."""
-    url: WebUrl
-    """The API's address; plain http only on loopback, unless insecure_http is true."""
     admin: HubPath
     """The path in the hub's state mount with fields for the request templates, such as an admin token."""
-    headers: Annotated[Headers, AfterValidator(_of_the_admin)] = Field(default_factory=dict)
-    """Headers of every admin request, such as authorization: "Bearer {{admin.token}}"."""
-    login: ApiLoginSettings | None = None
-    """How to get {{login.token}} for these headers: by OAuth client credentials, or by a signed JWT."""
     test_url: WebUrl | None = None
     """The address of requests that try a new key, if it is another than url; https, except on this machine."""
-    ca_file: Line | None = None
-    """A PEM file with the CAs of the certificates, if they are not public CAs."""
-    timeout: PositiveDuration = timedelta(seconds=10)
-    """The timeout of a connection, and of each part of an answer."""
-    insecure_http: bool = False
-    """Whether plain http to another machine is allowed. Others on the network can read the keys."""
 
     @model_validator(mode="after")
-    def _plain_http_stays_at_home(self) -> Self:
-        remedy = "Use https, or set insecure_http: true if no one can be in between."
-        keep_plain_http_at_home(self.url, self.insecure_http, remedy)
-        for key, url in (
-            ("test_url", self.test_url),
-            *(("login", url) for url in (self.login.urls() if self.login else ())),
-        ):
-            if url is not None:
-                keep_plain_http_at_home(url, False, "Use https: this address gets a credential.", key)
+    def _keys_stay_at_home(self) -> Self:
+        if self.test_url is not None:
+            remedy = "Use https: this address gets a credential."
+            keep_plain_http_at_home(self.test_url, False, remedy, "test_url")
         return self
-
-    @model_validator(mode="after")
-    def _login_is_used(self) -> Self:
-        used = TOKEN in {name for text in self.headers.values() for name in templates.names(text)}
-        if used and self.login is None:
-            raise refused("a header asks for {{login.token}}, and there is no login", "Describe login.", "headers")
-        if self.login is not None and not used:
-            remedy = 'Write authorization: "Bearer {{login.token}}" under headers.'
-            raise refused("no header uses the token", remedy, "login")
-        return self
-
-    @property
-    def admin_fields(self) -> frozenset[str]:
-        texts = [*self.headers.values(), *(text for _, text in (self.login.texts() if self.login else ()))]
-        names = {name for text in texts for name in templates.names(text)}
-        return frozenset(name.removeprefix("admin.") for name in names if name.startswith("admin."))
 
     @property
     def system(self) -> System:
         return (self.kind, self.url.rstrip("/").casefold())
+
+
+class CredentialFileTargetSettings(TargetBase):
+    """A file of this machine whose lines are accounts of a server: Mosquitto, NATS, htpasswd, TSIG, Linux."""
+
+    kind: Literal["credential-file"]
+    """The kind of target."""
+    file: ShortName
+    """The file's name under `credential_files` in the operator's file, which says where it is and how to reload."""
+    sessions: Literal["kept", "ended"] = "kept"
+    """What the server does with open sessions when it has read a new password."""
+
+    @property
+    def system(self) -> System:
+        return (self.kind, self.file)
+
+    def from_operator(self, policy: OperatorsPolicy) -> Mapping[str, Any]:
+        if self.file not in policy.credential_files:
+            hint = f"Let the operator's file describe it under credential_files ({VARIABLE})"
+            raise Invalid("open", self.file, "the operator's file has no credential file of this name", hint)
+        return {"place": policy.credential_files[self.file]}
 
 
 TargetSettings = Annotated[
@@ -379,6 +361,7 @@ TargetSettings = Annotated[
     | MicrosoftGraphSettings
     | AzureResourceManagerSettings
     | GcpIamSettings
-    | HttpApiSettings,
+    | HttpApiSettings
+    | CredentialFileTargetSettings,
     ByTag("kind"),
 ]

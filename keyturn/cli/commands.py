@@ -67,6 +67,7 @@ COMMANDS: Final = {
     "report": "catalogue.report:commands",
     "catalogue": "catalogue.commands:commands",
     "recipe": "catalogue.recipes:commands",
+    "store": "catalogue.stores:commands",
     "ledger": "ledger.commands:commands",
     "trail": "readers.trail_commands:commands",
     "policy": "setup.policy:commands",

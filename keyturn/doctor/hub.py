@@ -65,7 +65,7 @@ def check_rights(patient: Patient) -> Iterator[CheckResult]:
     held = patient.workspace.hub.capabilities(checks.paths_to_ask(patient.scope, sections))
     compared = checks.compare(patient.scope, sections, held)
     rights = f"rights of a {patient.role.partition(':')[0]}"
-    remedy = f"Give the login the policy that `keyturn setup store` writes for a {patient.role}"
+    remedy = f"An administrator runs `keyturn setup hub --apply`, which writes the policy for a {patient.role}"
     if not compared.lacking:
         yield CheckResult(AREA, rights, Grade.WELL, "the login has all that it needs")
     for why, lacking in groupby(compared.lacking, key=lambda finding: finding.why):

@@ -15,6 +15,8 @@ from keyturn.rights.copies import copies_in
 from keyturn.rotation.state.context import side_by_side
 
 AREA: Final = "store"
+PROBES: Final = ("keyturn-doctor", "KEYTURN_DOCTOR", "keyturndoctor")
+"""Names that no copy has, of which every store allows one."""
 RENDERED: Final = "Give it what `keyturn setup store` writes for it"
 
 
@@ -86,8 +88,9 @@ def _listed(patient: Patient, name: str) -> CheckResult:
     declared = patient.workspace.catalogue
     try:
         store = patient.workspace.open_store(name)
-        names = copies_in(declared, name, declared.stores[name], "").names
-        store.describe(next(iter(names), "keyturn-doctor"))
+        settings = declared.stores[name]
+        names = (*copies_in(declared, name, settings, "").names, *PROBES)
+        store.describe(next(probe for probe in names if settings.limits.refuses_name(probe) is None))
     except KeyturnError as error:
         return unseen(AREA, name, error)
     return CheckResult(AREA, name, Grade.WELL, "it answers; rights can't be listed")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue.models import Secret
-from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.errors import Denied, KeyturnError, NotFound
 from keyturn.core.plan import Action, Plan
 from keyturn.core.ports.hub import EXPIRES_AT
 from keyturn.core.rotation_record import Record
@@ -75,7 +75,8 @@ class _Looks:
         try:
             return look()
         except KeyturnError as error:
-            self.unseen[part] = str(error)
+            denied = part is Part.POLICIES and isinstance(error, Denied)
+            self.unseen[part] = f"{error.problem}. Use the auditor's login (keyturn-auditor)" if denied else str(error)
             return otherwise
 
 

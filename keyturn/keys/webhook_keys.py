@@ -113,7 +113,7 @@ def _denied(workspace: Workspace, name: str) -> str:
     path = f"{workspace.hub.state_mount}/data/{name}"
     if not workspace.hub.missing_capabilities([Right("update", path)]):
         return ""
-    return f"this login may not write {path}: give it the worker's policy as `keyturn setup store` writes it now"
+    return f"this login may not write {path}: `keyturn setup hub --apply` writes the worker's policy anew"
 
 
 def _unproven(workspace: Workspace, consumer: str, held: HeldKeys, *, forced: bool) -> str:

@@ -36,7 +36,7 @@ PASSING: Final = ("quiet/", "limits/", "serve/", "numbers/", RESTORED)
 MOST_MOUNTS: Final = 20
 """The most mounts that are named."""
 INCLUDE: Final = "To have them in it, name them under `mounts:` in the catalogue"
-RIGHT: Final = "Give the login the policy that `keyturn setup store` writes for backups"
+RIGHT: Final = "Give the login the policy that `keyturn setup hub --apply` writes for backups"
 LASTING: Final = ("serve/cursors/", "serve/judged/", "serve/told")
 """The exceptions to PASSING, which are kept."""
 

@@ -131,7 +131,7 @@ def insist_on_rights(workspace: Workspace, selection: Selection, incident: str) 
         for path in selection.paths
     ]
     note_down(workspace, refused)
-    hint = "Use the revoker's login, whose policy `keyturn setup store` writes; nothing was changed"
+    hint = "Use the revoker's login, whose policy `keyturn setup hub --apply` writes; nothing was changed"
     name = selection.paths[0] if len(selection.paths) == 1 else f"{len(selection.paths)} secrets"
     raise Denied("revoke", name, f"this login to the hub lacks {missing}{more}", hint)
 

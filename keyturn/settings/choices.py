@@ -4,53 +4,90 @@ Pydantic's own tagged union builds all of them before the first is used: fifteen
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from keyturn.settings.fields import Model
+from keyturn.settings.fields import Model, refused
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 M = TypeVar("M", bound=Model)
+FIX_PACKAGE: Final = "Uninstall the package, or install a version without this flaw."
 
 
 class Registered(Mapping[str, type[M]], Generic[M]):
     """Models by their tag, each of them imported when it is first used.
 
     ``names`` are their full names, such as ``keyturn.strategies.manual.ManualSettings``. Entry points of the ``group``
-    in installed distributions add others, and replace none.
+    in installed distributions add others, and replace none: a tag that two of them bring is neither's. Each is a
+    ``base``. ``__getitem__`` raises KeyError for a tag that is not there, or whose package can't be used.
     """
 
-    def __init__(self, names: Mapping[str, str], group: str) -> None:
+    def __init__(self, names: Mapping[str, str], group: str, base: type[M]) -> None:
         self._shipped = names
         self._group = group
+        self._base = base
+        self._opened: dict[str, type[M] | str] = {}
 
     @cached_property
-    def _names(self) -> Mapping[str, str]:
-        """All names, the shipped ones first. Reading them searches the installed distributions."""
+    def _added(self) -> Mapping[str, "Sequence[EntryPoint]"]:
+        """Entry points by their tag. Reading them searches the installed distributions."""
         from importlib.metadata import entry_points
 
-        added = {each.name: each.value.replace(":", ".") for each in entry_points(group=self._group)}
-        return {**self._shipped, **{tag: place for tag, place in added.items() if tag not in self._shipped}}
+        entries: dict[str, list[EntryPoint]] = {}
+        for entry in entry_points(group=self._group):
+            if entry.name not in self._shipped:
+                entries.setdefault(entry.name, []).append(entry)
+        return entries
 
     def __getitem__(self, tag: str) -> type[M]:
-        place = self._shipped.get(tag) or self._names[tag]
-        module, _, name = place.rpartition(".")
-        model: type[M] = getattr(importlib.import_module(module), name)
-        return model
+        if place := self._shipped.get(tag):
+            module, _, name = place.rpartition(".")
+            model: type[M] = getattr(importlib.import_module(module), name)
+            return model
+        if isinstance(added := self._open(tag), str):
+            raise KeyError(tag)
+        return added
 
     def __contains__(self, tag: object) -> bool:
-        return tag in self._shipped or tag in self._names
+        return tag in self._shipped or (tag in self._added and not self.flaw(str(tag)))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter((*self._shipped, *(tag for tag in self._added if not self.flaw(tag))))
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(list(iter(self)))
+
+    def flaw(self, tag: str) -> str:
+        """Return why an installed package's model of this tag is not used; empty where there is nothing to say."""
+        model = self._open(tag) if tag not in self._shipped and tag in self._added else ""
+        return model if isinstance(model, str) else ""
+
+    def _open(self, tag: str) -> type[M] | str:
+        if tag not in self._opened:
+            self._opened[tag] = _load(self._added[tag], self._base)
+        return self._opened[tag]
+
+
+def _load(entries: "Sequence[EntryPoint]", base: type[M]) -> type[M] | str:
+    entry, *others = entries
+    packages = sorted({each.dist.name if each.dist else each.value for each in entries})
+    if others:
+        return f"more than one installed package brings it ({', '.join(packages)}), so it is used from none"
+    try:
+        model = entry.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an import may raise anything
+        return f"the installed package {packages[0]} can't load it: {entry.value} raises {type(error).__name__}"
+    if isinstance(model, type) and issubclass(model, base):
+        return model
+    return f"the installed package {packages[0]} names {entry.value} for it, which is no {base.__name__}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +100,7 @@ class ByTag:
 
     key: str
     default: str = ""
-    registered: Mapping[str, type[Model]] | None = field(default=None, repr=False)
+    registered: Registered[Any] | None = field(default=None, repr=False)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choice = Choice.of(source, self.key) if self.registered is None else Choice(self.key, self.registered)
@@ -110,6 +147,8 @@ class Choice:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": f"'{self.key}'"})
         tag = data.get(self.key, self.default)
         if not isinstance(tag, str) or tag not in self.models:
+            if isinstance(self.models, Registered) and isinstance(tag, str) and (flaw := self.models.flaw(tag)):
+                raise refused(flaw, FIX_PACKAGE, self.key)
             expected = ", ".join(f"'{name}'" for name in self.models)
             context = {"discriminator": f"'{self.key}'", "tag": str(tag), "expected_tags": expected}
             raise PydanticKnownError("union_tag_invalid", context)

@@ -127,6 +127,10 @@ class StoreBase(Opened):
     def limits(self) -> Limits:
         return self.LIMITS
 
+    @property
+    def readable(self) -> bool:
+        return self.READABLE
+
     def rights(self, copies: CopyRights) -> Iterator[Document]:
         """Yield the documents that allow a login to do this with copies, and nothing else; none where none do."""
         return iter(())

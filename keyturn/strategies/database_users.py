@@ -78,7 +78,8 @@ class AccountStrategy(LoginStrategy):
 def revoked(target: AccountTarget, account: str, sequence: int) -> RevokeResult:
     """End an account's logins and sessions, and say which sessions its target can't end."""
     leaves, count = capability(target, LeavesSessions), target.revoke(account, sequence=sequence)
-    return RevokeResult(count, outlives=(leaves.left_open(account),) if leaves else ())
+    left = leaves.left_open(account) if leaves else ""
+    return RevokeResult(count, outlives=(left,) if left else ())
 
 
 class AlternatingUsers(AccountStrategy):
@@ -208,7 +209,7 @@ def is_true(value: Any) -> bool:
 class AlternatingUsersSettings(StrategySettings):
     """Two accounts alternate, so that the old password works until its grace is over."""
 
-    targets = ACCOUNTS
+    targets = ACCOUNTS | {"credential-file"}
     claims = ("users",)
 
     strategy: Literal["alternating-users"]
@@ -236,7 +237,7 @@ class AlternatingUsersSettings(StrategySettings):
 class SingleUserSettings(StrategySettings):
     """One account's password is changed in place: between target and consumer nothing works for a moment."""
 
-    targets = ACCOUNTS
+    targets = ACCOUNTS | {"credential-file"}
     claims = ("user",)
 
     strategy: Literal["single-user"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from keyturn.settings.choices import ByTag, Registered
 from keyturn.strategies.base import StrategySettings
 
-STRATEGIES: Final = Registered[StrategySettings](
+STRATEGIES: Final = Registered(
     {
         "alternating-users": "keyturn.strategies.database_users.AlternatingUsersSettings",
         "single-user": "keyturn.strategies.database_users.SingleUserSettings",
@@ -28,6 +28,7 @@ STRATEGIES: Final = Registered[StrategySettings](
         "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
     },
     "keyturn.strategies",
+    StrategySettings,
 )
 """The settings of each strategy; its file is imported where a catalogue asks for it."""
 

@@ -526,7 +526,10 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
     """
     record, gone = Record(), ""
     if want.path in workspace.catalogue.secrets:
-        info, record = workspace.hub.describe(want.path), load_record(workspace, want.path)
+        try:
+            info, record = workspace.hub.describe(want.path), load_record(workspace, want.path)
+        except KeyturnError as error:
+            return unknown_item(want, 0, error)
         gone = describe_missing(info, record) or lost_with_hub(workspace, info, record, want.path, copy)
     if gone:
         return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")

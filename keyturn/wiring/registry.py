@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.keys import KeySettings
+from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.clocks import by_hub_clock
@@ -51,6 +52,7 @@ TARGETS: Final = {
     "azure-resource-manager": ("keyturn.providers.azure.resource_manager", "AzureResourceManager", "azure"),
     "gcp-iam": ("keyturn.providers.gcp.iam", "GcpIam", "gcp"),
     "http-api": ("keyturn.providers.http.api_target", "HttpApi", ""),
+    "credential-file": ("keyturn.providers.credential_files.target", "CredentialFile", ""),
 }
 """The module, adapter and extra of each kind of target."""
 
@@ -75,7 +77,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     if catalogue.mount_paths != hub.mounts:
         hub = hub.mounted(catalogue.mount_paths)
     stores = Cached(lambda name: open_store(name, catalogue.store(name)))
-    tools = Opening(hub, Cached(lambda name: open_target(name, catalogue.target(name), hub)))
+    tools = Opening(hub, Cached(lambda name: open_target(name, catalogue.target(name), hub, catalogue.policy)))
 
     def open_by(settings: StrategySettings, path: str) -> Strategy:
         return discreet(settings.open(path, tools), lambda: names_of(catalogue, hub, path))
@@ -218,9 +220,10 @@ def ask_target(name: str, settings: TargetSettings, accounts: AccountRights, rev
     return list(ask(name, accounts, revoking, **arguments))
 
 
-def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
+def open_target(name: str, settings: TargetSettings, hub: Hub, policy: OperatorsPolicy | None = None) -> Any:
     """The target's adapter. It reads its admin credential from the hub at each connection."""
     arguments: dict[str, Any] = {key: value for key, value in settings if key not in ("kind", "admin")}
+    arguments |= settings.from_operator(policy or OperatorsPolicy())
     if path := getattr(settings, "admin", None):
         fields = getattr(settings, "admin_fields", LOGIN)
         arguments["admin"] = lambda: admin_credential(hub, name, path, fields)
@@ -265,11 +268,14 @@ def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = L
 
 
 def import_adapter(module: str, name: str, extra: str, what: str) -> Any:
-    """The class or function of that name. Raises Invalid, naming the extra, without its SDK."""
+    """The class or function of that name. Raises Invalid, naming the extra without its SDK, if it can't be loaded."""
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise Invalid("open", what, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
+    except Exception as error:  # noqa: BLE001 - an installed package's own module may raise anything
+        problem = f"{module}:{name} can't be loaded ({type(error).__name__})"
+        raise Invalid("open", what, problem, "Uninstall its package, or install a version without this flaw") from None
 
 
 def time_of(hub: Hub) -> datetime:

@@ -52,7 +52,7 @@ def _azure(stack: Stack, files: str) -> dict[str, Any]:
 
 def _gcp(stack: Stack, files: str) -> dict[str, Any]:
     variables = environment.gcp(stack)
-    keys = {"project": "PROJECT", "endpoint": "ENDPOINT", "ca_file": "CA_FILE"}
+    keys = {"project": "PROJECT", "endpoint": "ENDPOINT", "ca_file": "CA_FILE", "token_file": "TOKEN_FILE"}
     return {key: variables[f"KEYTURN_GCP_{name}"] for key, name in keys.items()}
 
 

@@ -1,4 +1,4 @@
-"""What is learned of each principal: what is unlike it is told in words, and what happens to many is one thing."""
+"""Habits are learned for each principal: deviations are named, and one event of many is one finding."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

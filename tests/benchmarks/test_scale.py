@@ -47,8 +47,9 @@ def environment() -> list[str]:
 
 def test_what_a_small_site_asks_for_is_what_the_model_says(site: MeasuredSite) -> None:
     model = modelled(SECRETS)
-    first, plan = measure(site, "due"), measure(site, "plan")
-    assert [first["hub"], plan["hub"]] == [first_look(model), hub_requests(model, "plan")]
+    first, plan, status = measure(site, "due"), measure(site, "plan"), measure(site, "status")
+    asked = [first["hub"], plan["hub"], status["hub"]]
+    assert asked == [first_look(model), hub_requests(model, "plan"), hub_requests(model, "status")]
     assert {name: plan[name] for name in ("aws", "azure", "gcp")} == store_requests(model)
     assert plan["hub writes"] == first["aws"] == 0
 

@@ -103,20 +103,20 @@ def test_no_value_of_a_flow_with_the_block_and_the_hook_is_anywhere(
     name, control, leases = f"b{uuid4().hex}", canary("control"), f"database/creds/{role}"
     KeyturnSecret(path=secret[0], field="key").save(name, _sync=True)  # type: ignore[call-arg]
     run = stock.run(name=name, control=control, wait=False)
-    assert wait_for(lambda: (state := stock.state(run)) in ENDED and state, 90) == "FAILED"
+    assert wait_for(lambda: (state := stock.state(run)) in ENDED and state) == "FAILED"
     values = json.loads(stock.made.read_text())
     assert (values["secret"], values["variable"], values["run"]) == (secret[1], secret[1], run)
     assert values["user"].startswith("v-"), "the engine's own account"
     assert values["beside"] == [], "Prefect writes down what it starts a run with"
-    wait_for(lambda: lab.hub.leases(leases) == [], 90)
+    wait_for(lambda: lab.hub.leases(leases) == [])
 
     run = stock.run(name=name, control=control, wait=True)
-    wait_for(stock.made.exists, 90)
+    wait_for(stock.made.exists)
     assert len(lab.hub.leases(leases)) == 1
     cancelled = json.loads(stock.made.read_text())
     prefect.post(f"flow_runs/{run}/set_state", state={"type": "CANCELLING"}, force=False)
-    assert wait_for(lambda: (state := stock.state(run)) in ENDED and state, 90) == "CANCELLED"
-    wait_for(lambda: lab.hub.leases(leases) == [], 90)
+    assert wait_for(lambda: (state := stock.state(run)) in ENDED and state) == "CANCELLED"
+    wait_for(lambda: lab.hub.leases(leases) == [])
 
     printed = tmp_path / "printed"
     printed.mkdir()
@@ -125,7 +125,7 @@ def test_no_value_of_a_flow_with_the_block_and_the_hook_is_anywhere(
         prefect.write_all(printed)
         return bool(scan([printed / "logs.json"], {"control": control}))
 
-    wait_for(arrived, 90)
+    wait_for(arrived)
     sought = {"secret": values["secret"], "password": values["password"], "another": cancelled["password"]}
     findings = scan([prefect.directory, printed, stock.worker.log, tmp_path / "tmp"], sought | {"control": control})
     assert {finding.name for finding in findings} == {"control"}

@@ -36,6 +36,9 @@ def test_it_is_shown_until_when_opened_once_and_given_back(given: GivenSite, run
     asked = run("ana", "access", "request", path, "--purpose", "a query hangs", "--json")
     assert asked.exit_code == 0, asked.output
     request = json.loads(asked.stdout)["id"]
+    first, second = asked.stderr.splitlines()[-2:]
+    assert first.endswith(f": keyturn access approve {request}")
+    assert second == f"then you: keyturn access open {request}"
     assert run("bea", "access", "approve", request, "--yes").exit_code == 0
     deliver_access(given.at_work("granter"), request)
     shown = json.loads(run("bea", "access", "show", request, "--json").stdout)

@@ -163,6 +163,11 @@ def test_a_freeze_holds_a_secret_back_and_one_that_is_late_is_an_alarm(calendar:
     assert f"remedy: See what holds it, then rotate it now: `keyturn rotate {late} --now`" in result.stderr
     assert "LATE: rotated" in " ".join(result.stdout.split())
     assert keyturn("status").stdout.count("late, due in") == 1
+    begins, span = ends - 2 * DAY, f"{ends - 2 * DAY:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"
+    assert f"freezes: christmas {span} (nobody is here)" in result.stderr
+    listed = json.loads(keyturn("due", held, "--json").stdout)["freezes"]
+    assert [(each["name"], each["begins"]) for each in listed] == [("christmas", begins.isoformat())]
+    assert json.loads(keyturn("due", free, "--json").stdout)["freezes"] == []
 
 
 def test_an_interrupted_rotation_goes_on_with_the_next_run(calendar: Calendar) -> None:

@@ -24,7 +24,7 @@ def test_every_command_is_in_one_group() -> None:
 
 def test_every_command_has_examples() -> None:
     groups = {"access", "catalogue", "context", "keys", "ledger", "monitor", "pki", "policy", "report", "setup"}
-    groups |= {"backup", "failover", "recipe", "repair", "share", "trail"}
+    groups |= {"backup", "failover", "recipe", "repair", "share", "store", "trail"}
     assert set(EXAMPLES) == set(COMMANDS) - groups
 
 

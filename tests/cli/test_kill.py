@@ -232,7 +232,9 @@ def test_a_preview_sends_nothing(alone: Path, site: Site) -> None:
     result = keyturn("--preview", given=token)
     assert result.exit_code == 0
     assert "sent to api.github.com, which ends it" in result.stdout
-    assert "this would end; nothing was changed" in result.stderr
+    assert "this would end 1 token; nothing was changed" in result.stderr
+    unknown = keyturn("--preview", given="not-a-token")
+    assert (unknown.exit_code, "this would end 0 tokens; nothing was changed" in unknown.stderr) == (1, True)
     assert site.requests == 0
     assert json.loads(keyturn("--preview", "--json", given=token).stdout)["tokens"][0]["result"] == ""
 

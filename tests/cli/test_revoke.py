@@ -300,7 +300,7 @@ def test_a_login_that_may_not_do_all_of_it_changes_nothing_and_is_told_what_it_l
     result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--local")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "lacks create on keyturn/data/incidents/" in result.stderr
-    assert "keyturn setup store" in result.stderr
+    assert "keyturn setup hub --apply" in result.stderr
     assert "--resume" not in result.stderr
     assert untouched(shop)
 
@@ -339,6 +339,7 @@ def test_people_who_can_not_be_told_are_told_later_and_that_is_said(
     shown = keyturn("incidents", "INC-14").stdout
     assert "messages not sent yet" in shown
     assert "opened (" in shown
+    assert "`keyturn revoke --resume INC-14`" in " ".join(shown.replace("│", " ").split())
     monkeypatch.setenv("KEYTURN_FAILURE_URL", pager.address)
     assert keyturn("revoke", "--resume", "INC-14").exit_code == 0
     assert [m.splitlines()[0] for m in pager.messages if "INC-14" in m] == [
@@ -517,7 +518,8 @@ def test_a_fingerprint_and_a_value_lead_to_their_secret(shop: Shop) -> None:
 
 
 def test_what_nobody_has_is_found_nowhere(shop: Shop) -> None:
-    assert keyturn("whois", "0" * 64).exit_code == 1
+    nowhere = keyturn("whois", "0" * 64)
+    assert (nowhere.exit_code, "`keyturn kill --stdin`" in nowhere.stderr) == (1, True)
     result = keyturn("whois", "--stdin", "--json", given="s3cr3t-of-somebody-else")
     assert (result.exit_code, json.loads(result.stdout)) == (1, {"matches": [], "unseen": []})
     assert "s3cr3t" not in result.output

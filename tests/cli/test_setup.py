@@ -11,14 +11,20 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
+from keyturn.core.errors import Invalid
 from keyturn.core.schedule.due import Trigger
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.apprise_channel import insist_on_address
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from local.emulators.kubernetes import Account
 from local.emulators.kubernetes.access import rules_of
 from local.openbao import OpenBao
+from local.pager import Pager
+from local.support.ports import free_port
 from tests.contracts.store import fresh_value, put
 from tests.hub_setup.site import as_environment, empty_hub
+from tests.support.announcements import load_apprise
 from tests.support.at_work import existing_account
 from tests.support.cluster import running
 from tests.support.lab import Declared, Lab, fresh
@@ -227,3 +233,23 @@ def test_a_store_in_kubernetes_is_set_up_by_your_own_kubeconfig_and_what_others_
         config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"  # type: ignore[index]
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
         assert "points to https://127.0.0.1:9" in keyturn("setup", "store", "apps", "--apply", ends=1).stderr
+
+
+def test_a_test_notice_reaches_the_channel_or_names_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_apprise()
+    for name in ("KEYTURN_FAILURE_URL", "KEYTURN_FAILURE_URL_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert "neither KEYTURN_FAILURE_URL nor KEYTURN_FAILURE_URL_FILE is set" in keyturn(
+        "setup", "test-notice", ends=1
+    ).stderr.replace("\n", " ")
+    with closing(Pager(free_port())) as pager:
+        monkeypatch.setenv("KEYTURN_FAILURE_URL", pager.address)
+        keyturn("setup", "test-notice")
+        assert [message.splitlines()[0] for message in pager.messages] == ["Keyturn: a test notice"]
+
+
+def test_the_address_of_a_slack_webhook_is_a_channel_as_it_was_copied() -> None:
+    load_apprise()
+    insist_on_address(Sensitive(f"https://hooks.slack.com/services/{'T' * 9}/{'B' * 9}/{'c' * 24}"))
+    with pytest.raises(Invalid, match="Apprise knows no such address"):
+        insist_on_address(Sensitive("slck://a/b/c"))

@@ -49,7 +49,8 @@ def test_a_run_whose_worker_lacks_a_setting_is_not_said_to_succeed_later(httpser
 
 def test_a_rotation_that_an_earlier_credential_holds_up_is_named_once_with_its_own_code(httpserver: HTTPServer) -> None:
     why = "the credential before version 7 is not retired: its grace ends 2026-12-03 06:54:12 UTC"
-    words = f"Flow run encountered an exception: PreviousUnended: a/b, make way: rotate a/b: {why}"
+    said = f"PreviousUnended: a/b, make way: rotate a/b: {why}. Nothing was changed. Wait"
+    words = f"Flow run encountered an exception: {said}"
     failed = RUN | {"state": {"type": "FAILED", "name": "Failed", "message": words}}
     httpserver.expect_request("/api/deployments/name/rotate-secret/rotate-secret").respond_with_json({"id": "d1"})
     httpserver.expect_request("/api/deployments/d1/create_flow_run").respond_with_json(failed, status=201)
@@ -59,6 +60,7 @@ def test_a_rotation_that_an_earlier_credential_holds_up_is_named_once_with_its_o
     settings = PrefectSettings(httpserver.url_for("/api"))
     error = Watcher("rotate-secret", 30).run(settings, {"path": "a/b"}, None, lambda: None).error("rotate", "a/b")
     assert (code_of(error), error.problem) == ("KT222", why)
+    assert error.hint == "Nothing was changed. Wait. See the run in the Prefect UI"
 
 
 def watched(server: HTTPServer, left: dict[str, int], lists: Iterator[list[str]]) -> Run:

@@ -77,9 +77,10 @@ class Lane:
     def catalogue(self, secret: Declared) -> dict[str, Any]:
         """The catalogue of one secret, whose every address leads through a proxy."""
         data = catalogue_data(self._site.lab.world, (secret,), self._site.store, self._site.consumers)
-        return {
+        sections = {
             section: self._redirected(entries) if section != "secrets" else entries for section, entries in data.items()
         }
+        return {**sections, "policy": self._site.policy}
 
     def _redirected(self, data: Any) -> Any:
         if isinstance(data, dict):
@@ -100,6 +101,7 @@ class Site:
         self._stack = ExitStack()
         self._servers: dict[str, Any] = {}
         self._lanes: list[Lane] = []
+        self.policy: dict[str, Any] = {}
         self.ports = {"hub": port_of(lab.world.hub_in_clear), "postgresql": lab.world.port}
 
     def __enter__(self) -> "Site":

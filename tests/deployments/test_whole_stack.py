@@ -80,6 +80,7 @@ def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(
         project=reached["KEYTURN_GCP_PROJECT"],
         endpoint=reached["KEYTURN_GCP_ENDPOINT"],
         ca_file=reached["KEYTURN_GCP_CA_FILE"],
+        token_file=reached["KEYTURN_GCP_TOKEN_FILE"],
     )
     cluster = Kubernetes(
         "cluster",

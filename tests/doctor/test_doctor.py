@@ -21,9 +21,11 @@ from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.rights.posture import Posture, Safety, could_not_look
 from keyturn.core.rights.rights import HubPlaces
+from keyturn.core.rotation_record import Record, Rotation, Stage
 from keyturn.core.sensitive import Sensitive
 from keyturn.doctor.examine import examine
 from keyturn.doctor.ledger import signed_lately
+from keyturn.doctor.parts import excuse_other_granter
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.doctor.targets import check_targets
@@ -33,6 +35,7 @@ from keyturn.recovery.manifests import SUFFIX
 from keyturn.rights.hub_check import LAST, HubCheck
 from keyturn.rights.scope import scope_of
 from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.record_store import save
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
@@ -40,6 +43,7 @@ from tests.support.consumer import Consumer
 from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore
+from tests.support.rest_api import RestApi
 
 STORE = {"kind": "azure-key-vault", "vault_url": "https://keyturn.vault.azure.net"}
 runner = CliRunner()
@@ -107,7 +111,7 @@ def test_a_login_without_rights_is_told_what_it_lacks_and_for_what(
     lacking = [result for result in results if result.grade is Grade.FAILED]
     assert any(f"read on secret/data/{installed.secret.path}" in result.words for result in lacking), results
     assert {result.remedy for result in lacking} == {
-        "Give the login the policy that `keyturn setup store` writes for a worker"
+        "An administrator runs `keyturn setup hub --apply`, which writes the policy for a worker"
     }
 
 
@@ -219,6 +223,64 @@ def test_a_target_that_refuses_the_admin_is_unknown_with_the_remedy(installed: I
     (refused,) = installed.results("target")
     assert (refused.grade, "refused" in refused.words) == (Grade.UNKNOWN, True)
     assert list(check_targets(Patient(dataclasses.replace(installed.open(), catalogue=Catalogue()), None))) == []  # type: ignore[arg-type]
+
+
+KEY = {
+    "strategy": "http-api-key",
+    "target": "api",
+    "interval": "30d",
+    "grace": "1h",
+    "create": {"path": "/keys", "body": {"name": "{{path}}", "org": "{{admin.org}}"}},
+    "answer": {"id": "/id", "key": "/key"},
+    "test": {"path": "/whoami", "headers": {"x-api-key": "{{key}}"}},
+    "delete": {"path": "/keys/{{id}}"},
+    "list": {"path": "/keys", "id": "/id", "where": {"/name": "{{path}}"}},
+}
+
+
+def test_an_api_is_ready_with_its_admins_entry_an_answer_and_a_rotation(installed: Installation, lab: Lab) -> None:
+    key, admin = f"apis/{fresh()}", f"targets/{fresh()}"
+    installed.data["secrets"][key] = {**installed.secret.data, "path": key, "rotation": KEY}
+
+    def looked() -> tuple[Grade, str, str]:
+        (result,) = (each for each in installed.results("target") if each.name == "api")
+        return result.grade, result.words, result.remedy
+
+    with RestApi() as server:
+        headers = {"authorization": "Bearer {{admin.token}}"}
+        api = {"kind": "http-api", "url": server.url, "admin": admin, "headers": headers}
+        installed.data["targets"]["api"] = api
+        missing = f"Write token and org to {admin} in Keyturn's own mount of the hub"
+        assert looked() == (Grade.FAILED, "the admin credential of target api is not there", missing)
+        lab.keep(admin, {"token": "a token"})
+        assert looked() == (Grade.FAILED, "the admin credential of target api lacks a field", "Write org")
+        lab.keep(admin, {"token": "a token", "org": "ours"})
+        grade, words, remedy = looked()
+        assert (grade, "could not be looked at" in words) == (Grade.ADVICE, True)
+        assert f"`keyturn rotate {key} --now`" in remedy
+        place = server.url.removeprefix("http://")
+        for url, problem in (
+            ("https://keyturn.invalid", "the name keyturn.invalid can't be resolved"),
+            (f"https://{place}", "it speaks no TLS at that port"),
+        ):
+            installed.data["targets"]["api"] = {**api, "url": url}
+            assert looked()[:2] == (Grade.UNKNOWN, f"reach api: {problem}")
+        installed.data["targets"]["api"] = api
+        past = Rotation("token", 1, Stage.RETIRED, "http-api-key", "TooOld", "host/1/1", lab.hub.now(), 0, version=1)
+        save(installed.open(), key, Record(), past)
+        assert looked() == (Grade.WELL, "it answers, and has rotated before; rights can't be listed", "")
+
+
+def test_serve_or_a_worker_is_enough_for_temporary_access() -> None:
+    part = CheckResult("part", "grants", Grade.FAILED, "does not run", "Start it")
+    queue = CheckResult("prefect", "queue granter", Grade.WAITING, "waiting for a worker", "Start it")
+    other = CheckResult("prefect", "queue default", Grade.WAITING, "waiting for a worker", "Start it")
+    assert list(excuse_other_granter([part, queue, other])) == [part, queue, other]
+    _, excused, same = excuse_other_granter([dataclasses.replace(part, grade=Grade.WELL), queue, other])
+    assert (excused.grade, excused.words) == (Grade.WELL, "not needed: `keyturn serve` gives temporary access")
+    assert same == other
+    excused, _ = excuse_other_granter([part, dataclasses.replace(queue, grade=Grade.WELL)])
+    assert excused.words == "not needed: a worker of the queue granter gives temporary access"
 
 
 def test_a_consumer_that_is_not_well_or_has_no_key_is_found(installed: Installation, consumer: Consumer) -> None:

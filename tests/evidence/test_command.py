@@ -197,6 +197,7 @@ def test_what_the_hub_refuses_to_tell_is_unseen_and_stops_nothing_else(site: Sit
 
     facts = gathered(site, lambda hub: Hooked(hub, **{verb: refuse}))
     assert "this login may not" in facts.unseen[part]
+    assert ("keyturn-auditor" in facts.unseen[part]) is (part is Part.POLICIES)
     assert CHECKS[check](facts).verdict is ControlVerdict.UNSEEN
     assert CHECKS["inventory-made"](facts).verdict is ControlVerdict.PASS
 

@@ -80,7 +80,7 @@ def test_a_worker_that_may_only_read_changes_nothing_and_names_its_policy(
     workspace = worker(secret)
     policy.allow(having('"read", "list"'))
     with pytest.raises(
-        Denied, match=r"the hub denies it. Give this identity's policy the path \S+ \(`keyturn setup store"
+        Denied, match=r"the hub denies it. Give this identity's policy the path \S+ \(`keyturn setup hub --apply"
     ):
         rotate(workspace, secret.path, Trigger.FORCE)
     assert_untouched(lab, workspace, secret)

@@ -32,7 +32,7 @@ def test_an_alert_is_an_event_and_a_repeat_is_the_same_one(prefect: PrefectServe
         found: list[dict[str, object]] = httpx.post(f"{prefect.url}/events/filter", json=wanted).json()["events"]
         return found if len(found) >= 2 else []
 
-    found = wait_for(events, 30)
+    found = wait_for(events)
     assert sorted(str(event["event"]) for event in found) == ["keyturn.alert.begun", "keyturn.alert.complete"]
     assert {str(event["payload"]) for event in found if "ml/key" in str(event["payload"])} != set()
 

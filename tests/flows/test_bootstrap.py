@@ -52,7 +52,7 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     def looked() -> dict[str, CheckResult]:
         return {result.name: result for result in asyncio.run(check_prefect(prefect.url, WorkspaceNames()))}
 
-    assert wait_for(lambda: looked()["queue default"].grade is Grade.WELL, 60)
+    assert wait_for(lambda: looked()["queue default"].grade is Grade.WELL)
     prefect.patch(f"automations/{automations[crash]['id']}", enabled=False)
     try:
         results = looked()
@@ -72,6 +72,10 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     dropped = results.keys() - {result.name for result in needed}
     assert {"queue granter", "queue backup", "deployment grant-access", "deployment restore-drill"} <= dropped
     assert not [result for result in needed if result.words == "it is not registered"]
+    limits = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded, ("pg", "of-no-one")))
+    (limit,) = (result for result in limits if result.name.startswith("limit "))
+    assert (limit.name, limit.grade) == ("limit keyturn-target-of-no-one", Grade.FAILED)
+    assert limit.remedy == "Run `keyturn setup prefect --apply`"
     # The tests' schedules rest.
     assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
@@ -365,7 +369,7 @@ def test_an_event_rotates_the_secret_that_it_names_and_a_repeat_of_it_does_not(
     emit = ["-m", "prefect", "event", "emit", REQUESTED, "--resource-id", f"keyturn.secret.{other.path}"]
     subprocess.run([sys.executable, *emit], check=True, capture_output=True)
     for one in (secret, other):
-        (started,) = wait_for(lambda path=one.path: runs_for(prefect, path), 60)  # type: ignore[misc]
+        (started,) = wait_for(lambda path=one.path: runs_for(prefect, path))  # type: ignore[misc]
         assert started["parameters"] == {"path": one.path, "trigger": "event"}
         assert installed.ended(started["id"])["state_type"] == "COMPLETED"
         assert site.version(one) == 2

@@ -25,7 +25,7 @@ def test_a_login_that_is_refused_is_reported_and_a_run_with_nothing_to_try_leave
     (row,) = installed.rows(str(state.state_details.flow_run_id))
     assert (row["secret"], row["login"], row["version"]) == (changed.path, "refused", 1)
     subject = f"Keyturn: {changed.path} does not log in\n"
-    said = wait_for(lambda: next((m for m in pager.messages if m.startswith(subject)), None), 30)
+    said = wait_for(lambda: next((m for m in pager.messages if m.startswith(subject)), None))
     assert said.splitlines()[1].startswith("CURRENT, version 1, does not log in since ")
     assert f"`keyturn rotate {changed.path} --now`" in said
 

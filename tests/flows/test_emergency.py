@@ -165,7 +165,7 @@ def test_a_run_that_is_retried_goes_on_with_its_own_incident(
     door.move(Door.OPEN)
     again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
     installed.server.post(f"flow_runs/{run['id']}/set_state", state=again)
-    wait_for(lambda: installed.server.get(f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", 120)
+    wait_for(lambda: installed.server.get(f"flow_runs/{run['id']}")["state_type"] == "COMPLETED")
     assert site.version(secret) == 2
     (incident,) = [one for one in incident_store.list_incidents(site.workspace) if secret.path in one.paths]
     assert incident.closed_at is not None
@@ -243,7 +243,7 @@ def test_an_automation_on_an_alert_has_the_worker_end_what_the_alert_names(
                 r for r in prefect.all("flow_runs", deployments=deployment) if r["parameters"].get("incident") == name
             ]
 
-        (run,) = wait_for(runs, 60)
+        (run,) = wait_for(runs)
         ended_run = installed.ended(run["id"], 120)
         assert ended_run["state_type"] == "COMPLETED", ended_run["state"]
         assert run["parameters"]["path"] == secret.path

@@ -21,7 +21,7 @@ Put = Callable[[int, Door], Gate]
 
 def heard(pager: Pager, path: str) -> str:
     """The message about this secret, once it has come."""
-    return wait_for(lambda: next((said for said in pager.messages if path in said), None), 30)
+    return wait_for(lambda: next((said for said in pager.messages if path in said), None))
 
 
 def test_a_failed_run_is_reported_with_secret_step_and_remedy(

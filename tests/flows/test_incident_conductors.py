@@ -242,7 +242,7 @@ def test_a_consumer_that_hangs_holds_up_no_clearing_of_hub_and_stores(
     def let_go_once_cleared() -> list[SecretProgress]:
         assert slow.taken.wait(60)
         try:
-            return [wait_for(partial(once_cleared, case, secret.path), 60) for secret in secrets]
+            return [wait_for(partial(once_cleared, case, secret.path)) for secret in secrets]
         finally:
             slow.move(Door.OPEN)
 

@@ -157,7 +157,7 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
     state = ended(partial(flow_named(name), **row.parameters(secret)))
     assert state.is_failed() if row.fails else state.is_completed(), state.message
     if name == "keeper":
-        wait_for(lambda: not under_way(installed.server), 90)
+        wait_for(lambda: not under_way(installed.server))
     told = entries(site)[before:]
     outcomes = [one.outcome for one in told if one.action == f"flow {name}"]
     end = Outcome.FAILED if row.fails else Outcome.DONE

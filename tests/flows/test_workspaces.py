@@ -170,14 +170,14 @@ def test_a_workspace_that_the_server_does_not_know_is_told_with_what_makes_it(tw
 def test_an_event_for_one_workspace_rotates_there_alone(two: Two) -> None:
     before = two.versions()
     send(two.server, REQUESTED, OTHER.resource("secret", two.path))
-    wait_for(lambda: two.versions()[1] == before[1] + 1, 60)
+    wait_for(lambda: two.versions()[1] == before[1] + 1)
     assert two.versions()[0] == before[0]
 
 
 def test_an_alarm_of_one_workspace_is_told_as_its_own_and_once(two: Two, pager: Pager) -> None:
     path = fresh()
     send(two.server, LATE, OTHER.resource("secret", path), "beyond its maximum age")
-    (message,) = wait_for(lambda: [said for said in pager.messages if path in said], 30)
+    (message,) = wait_for(lambda: [said for said in pager.messages if path in said])
     assert message.startswith(f"Keyturn other: {path} is late\n")
     assert f"`keyturn rotate {path} --now --workspace other`" in message
 

@@ -1,4 +1,4 @@
-"""Once a day somebody looks whether the hub is set up as declared, with a worker's own rights; what is seen is told."""
+"""A worker checks once a day, with its own rights, whether the hub is set up as declared, and reports."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The workspace's own namespace: made where it lacks and the login may, and told clearly where not."""
+"""The workspace's namespace is created if the login may; otherwise the refusal is clear."""
 
 import json
 import secrets

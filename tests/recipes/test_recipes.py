@@ -27,8 +27,14 @@ def test_the_lines_that_it_shows_load_in_a_catalogue(name: str, tmp_path: Path) 
     target = shown.get("targets", {})
     kinds = {(recipe.target or {}).get("kind", "http-api")}
     assert kinds == {"http-api"} or not target or all("recipe" in each for each in target.values())
-    (tmp_path / "catalogue.yaml").write_text(yaml.safe_dump(shown))
-    assert [str(problem) for problem in find_problems(tmp_path, {})] == []
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    (catalogue / "catalogue.yaml").write_text(yaml.safe_dump(shown))
+    files = [each["parameters"]["file"] for each in target.values() if kinds == {"credential-file"}]
+    place = {"path": "/etc/accounts", "format": "htpasswd", "accounts": ["*"]}
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(yaml.safe_dump({"credential_files": dict.fromkeys(files, place)}))
+    assert [str(problem) for problem in find_problems(catalogue, {"KEYTURN_POLICY": str(policy)})] == []
     assert "\n".join(recipe_page(name, recipe)).startswith(f"{name}: ")
 
 

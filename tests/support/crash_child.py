@@ -225,7 +225,7 @@ def start(world: World, job: Job, stores: Callable[[str], Any] | None, gate: tup
 def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: int) -> Ended:
     """Rotate and retire, or revoke."""
     world = dataclasses.replace(world, hub_address=job.hub_address or world.hub_address)
-    loose = {"policy": {"limits": LOOSE_LIMITS}}
+    loose = {"policy": {**job.catalogue.get("policy", {}), "limits": LOOSE_LIMITS}}
     workspace = open_workspace(Catalogue.model_validate(job.catalogue | loose), world.hub())
     workspace = dataclasses.replace(workspace, clock=lambda: datetime.fromisoformat(job.now))
     if stores is not None:

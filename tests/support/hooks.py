@@ -71,7 +71,7 @@ def raising(error: BaseException) -> Callable[..., object]:
     return fail
 
 
-def eventually(happens: Callable[[], object], seconds: float = 10.0) -> bool:
+def eventually(happens: Callable[[], object], seconds: float = 60.0) -> bool:
     """Whether it becomes true while one waits; servers tell of an end a moment late."""
     over = time.monotonic() + seconds
     while not happens():

@@ -205,7 +205,7 @@ def stop_shared(config: pytest.Config) -> None:
         server.stop()
 
 
-def wait_for(found: Callable[[], T | None], seconds: float = 20) -> T:
+def wait_for(found: Callable[[], T | None], seconds: float = 180) -> T:
     """What ``found`` gives once it gives something: much in Prefect arrives a moment later."""
     deadline = time.monotonic() + seconds
     while not (thing := found()):

@@ -44,3 +44,24 @@ def test_a_plan_compares_what_marks_tell_and_says_what_it_did_not_compare(lab: L
     assert planned.trouble == ()
     assert {item.action for item in plan(auditor, [same.path], deep=True).items} == {Action.NOT_COMPARED}
     assert {item.action for item in plan(opened, [other.path]).items} == {Action.UPDATE}
+
+
+def test_a_secret_newer_than_the_hubs_policy_is_unknown_with_the_command_and_no_other_copy_is_missing(
+    lab: Lab, tmp_path: Path
+) -> None:
+    memory, store = MemoryStore("memory"), {"kind": "aws-secrets-manager", "region": REGION}
+    old, new = (with_copy(lab.generated()) for _ in range(2))
+    before, after = (
+        Catalogue.model_validate(catalogue_data(lab.world, secrets, store, {})) for secrets in ((old,), (old, new))
+    )
+    opened = replace(open_workspace(after, lab.hub), open_store=lambda name: memory)
+    rotate(opened, old.path, Trigger.FORCE)
+    sync_destinations(opened, old.path)
+    name, login = fresh(), tmp_path / "token"
+    lab.root.sys.create_or_update_policy(name, policy(rules.sections(scope_of(before, HubPlaces()), rules.WORKER)))
+    login.write_text(lab.root.auth.token.create(policies=[name], no_default_policy=True)["auth"]["client_token"])
+    worker = replace(opened, hub=VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(file=str(login)))))
+    items = {item.path: item for item in plan(worker).items}
+    assert (items[old.path].action, items[new.path].action) == (Action.IN_SYNC, Action.BLOCKED)
+    assert items[new.path].kind == "Denied"
+    assert "`keyturn setup hub --apply` does" in items[new.path].why

@@ -1,4 +1,4 @@
-"""Whoever may write where the access trail lies cuts, edits and reorders nothing of it that is not found and named."""
+"""A writer of the access trail's directory can't cut, edit or reorder it without being found."""
 
 import gzip
 import shutil

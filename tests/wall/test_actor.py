@@ -1,4 +1,4 @@
-"""Who did something is what the hub says of the login: no variable, no form and no other program signs for somebody."""
+"""The hub says which login acted: no variable, form or other program signs for a person."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""What nobody gets out of an agent: secrets that their own login may not read, and its time."""
+"""An agent gives no one a secret that their own login may not read, nor its time."""
 
 import asyncio
 import os

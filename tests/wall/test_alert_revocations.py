@@ -1,4 +1,4 @@
-"""Who writes what a log tells, and would have Keyturn end what they like by it."""
+"""A writer of log entries can't make Keyturn end credentials of their choice."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Access that nobody has approved is told at once, and stays open until somebody else has signed what they found."""
+"""Access without approval is reported at once, and stays open until another person signs a review."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Whoever may merge one line into the catalogue gets no credential, no file and no host that the line does not own."""
+"""A person who may merge one line into the catalogue gets no credential, file or host beyond it."""
 
 import ipaddress
 import json

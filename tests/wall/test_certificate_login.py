@@ -1,4 +1,4 @@
-"""A client certificate logs in over TLS, whoever holds the key: a foreign one, or a proxy's word for it, does not."""
+"""A client certificate logs in over TLS only with its key: another one, or a proxy's claim, does not."""
 
 from collections.abc import Iterator
 from contextlib import closing

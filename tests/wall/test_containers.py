@@ -1,4 +1,4 @@
-"""What somebody has who has taken over one container: its own login, its own networks, and nothing to write to.
+"""An attacker in one container has its own login and networks only, and can write nothing.
 
 Read from the compose files, as Compose reads them. What the containers run is tried in tests/test_compose_run.py.
 """

@@ -1,4 +1,4 @@
-"""What was given is in nobody's hands but the requester's, and not for longer than all that allowed it holds."""
+"""Access is in the requester's hands only, and ends when a condition no longer holds."""
 
 import json
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""Whoever is not the worker is not let in as it, and a wrap that somebody has opened is an alarm, not a failure."""
+"""No other login is accepted as the worker's, and an opened wrapping is an alarm."""
 
 import base64
 import json

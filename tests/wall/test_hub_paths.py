@@ -1,4 +1,4 @@
-"""A path that somebody else writes leads to the secret of that very name in its mount, or nowhere."""
+"""A path from outside leads to the secret of exactly that name in its mount, or nowhere."""
 
 import pytest
 

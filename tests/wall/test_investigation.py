@@ -1,4 +1,4 @@
-"""Whoever may write where the access trail lies hides nothing from an investigation that verifying does not name."""
+"""A writer of the access trail's directory hides nothing from an investigation that verification does not report."""
 
 import stat
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Eight forgeries of a ledger by somebody who may write to it and to the hub, and may sign: the witnesses find all."""
+"""Eight forgeries of a ledger by an insider who may write to it and the hub, and sign: the witnesses find all."""
 
 import base64
 import os

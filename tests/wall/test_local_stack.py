@@ -1,4 +1,4 @@
-"""The servers of the local stack speak TLS or not at all, and nobody who is silent or lies keeps others out."""
+"""The local stack's servers speak TLS only, and a silent or lying client keeps no other out."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""Whoever shares the machine neither hands us a login of theirs nor reads ours unnoticed."""
+"""Another user of the machine can't give Keyturn their login, nor read its login unnoticed."""
 
 import logging
 import os

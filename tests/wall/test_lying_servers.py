@@ -1,4 +1,4 @@
-"""Whoever answers over HTTP may lie: never answer, drip, send its client elsewhere, or answer without an end."""
+"""An HTTP server may lie: never answer, drip, redirect, or answer without an end."""
 
 from collections.abc import Sequence
 from http.client import HTTPMessage

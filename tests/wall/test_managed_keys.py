@@ -1,4 +1,4 @@
-"""Whoever may manage keys can't use them, and nobody gets at Keyturn's own by way of a catalogue."""
+"""A login that manages keys can't use them, and no catalogue reaches Keyturn's own keys."""
 
 import base64
 from contextlib import closing

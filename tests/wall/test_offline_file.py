@@ -1,4 +1,4 @@
-"""Whoever gets hold of a host's offline file reads nothing, and whoever changes, moves or restores it is refused."""
+"""A stolen offline file can't be read; one that was changed, moved or restored is refused."""
 
 import logging
 import os

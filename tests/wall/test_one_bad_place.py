@@ -203,7 +203,7 @@ def test_a_consumer_that_answers_a_byte_at_a_time_holds_no_clearing_up(lab: Lab)
         opened = roads.incident.begin()
         finishing = pool.submit(copy_context().run, partial(run.finish, roads.workspace, opened.id))
         try:
-            progress = wait_for(roads.cleared, 60)
+            progress = wait_for(roads.cleared)
         finally:
             cleared.set()
         stands = finishing.result()

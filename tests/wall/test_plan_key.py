@@ -1,4 +1,4 @@
-"""No fingerprint passes for the signature of a plan, whatever somebody gets Keyturn to fingerprint."""
+"""No fingerprint passes for a plan's signature, whatever text Keyturn was given."""
 
 import json
 from datetime import UTC, datetime

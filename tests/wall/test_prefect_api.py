@@ -1,4 +1,4 @@
-"""What whoever may write to Prefect's API makes of Keyturn's workers: nothing but Keyturn, and a reason why not.
+"""A writer of Prefect's API can make workers run Keyturn's flows only; refusals name the reason.
 
 They may say what command a run is started with, which variables it gets, where its code is fetched from and what it is,
 and may call their own flow by the name of one of ours. Each of that would run code on a process worker.

@@ -1,4 +1,4 @@
-"""Whoever may write into a queue, a channel or a directory moves no application, and no broker's lie counts as told."""
+"""A writer of a queue, channel or directory moves no application, and a broker's lie counts as no notice."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A flood ends soon, for an hour; who has one leaked secret to end is in nobody's queue."""
+"""A flood of requests is limited for an hour, and never delays the revocation of one secret."""
 
 from collections.abc import Iterator
 from dataclasses import replace

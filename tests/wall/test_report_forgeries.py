@@ -1,4 +1,4 @@
-"""Whoever has a compliance report in hands changes it: `keyturn report verify` finds it out, offline, and names it."""
+"""`keyturn report verify` finds each change of a compliance report offline, and names it."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Whoever has got a retired key of fingerprints, and may write to a store, marks nothing there as Keyturn's own."""
+"""A retired fingerprint key can't mark a store's secrets as Keyturn's own."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A certificate that somebody has revoked reaches no store, and nobody but its issuer says that it is good."""
+"""A revoked certificate reaches no store, and only its issuer can say that it is good."""
 
 import dataclasses
 import secrets

@@ -34,25 +34,7 @@ class InAzure(Rendered):
 
     def grant(self, revoking: bool) -> None:
         """The worker's application has the rendered roles, assigned as the documents say."""
-        roles = {role["Name"]: role["DataActions"] for role in self._read("DataActions")}
-        file = f"store-memory{'-revoker' if revoking else ''}-assignments.json"
-        on_vault, on_secrets = list[str](), dict[str, tuple[str, ...]]()
-        for assignment in json.loads(self.documents[file])["assignments"]:
-            actions = tuple(action.removeprefix("Microsoft.KeyVault/vaults/") for action in roles[assignment["role"]])
-            _, secret, name = assignment["scope"].partition("/secrets/")
-            if secret:
-                on_secrets[name.lower()] = (*on_secrets.get(name.lower(), ()), *actions)
-            else:
-                on_vault += actions
-        auth.ON_SECRETS[WORKER], ROLES[WORKER] = on_secrets, tuple(on_vault)
-
-    def _read(self, key: str) -> list[dict[str, Any]]:
-        documents = map(json.loads, self.documents.values())
-        return [document for document in documents if key in document]
-
-
-assert isinstance(auth.ROLES, dict)
-ROLES: Final[dict[str, tuple[str, ...]]] = auth.ROLES
+        auth.assign(WORKER, {name: text for name, text in self.documents.items() if revoking or "-revoker" not in name})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +55,7 @@ def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         SecretClient(server.url, admin, **trust) as theirs,
         SecretClient(server.url, worker, **trust) as client,
     ):
-        patch.setitem(ROLES, WORKER, ())
+        patch.setitem(auth.ROLES, WORKER, ())
         patch.setitem(auth.ON_SECRETS, WORKER, {})
         for name, value in (("TENANT_ID", TENANT), ("CLIENT_ID", "worker"), ("CLIENT_SECRET", CLIENT_SECRET)):
             patch.setenv(f"AZURE_{name}", value)

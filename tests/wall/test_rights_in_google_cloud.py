@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 from google.api_core import exceptions as api
 
 from keyturn.core.rights.gcp_rights import NAMES, GcpScope, conditions, role_files
@@ -16,7 +15,7 @@ from local.emulators.gcp_iam.emulator import Conduct
 from local.emulators.gcp_iam.emulator import Emulator as GoogleIam
 from local.emulators.gcp_iam.server import Server
 from local.emulators.gcp_secret_manager.admission import Admission
-from local.emulators.gcp_secret_manager.grants import Grant
+from local.emulators.gcp_secret_manager.grants import Grant, bound
 from local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
 from local.emulators.gcp_secret_manager.servicer import make_server
 from local.emulators.gcp_secret_manager.state import State
@@ -55,19 +54,8 @@ class InGoogleCloud(Rendered):
 
     def grant(self, revoking: bool) -> None:
         """Whoever calls has the rendered roles, bound as they say."""
-        self.admission.grants = grants(self.documents, revoking)
-
-
-def grants(documents: dict[str, str], revoking: bool) -> list[Grant]:
-    """What the documents give, under the conditions in them."""
-    texts = {name: yaml.safe_load(text) for name, text in documents.items()}
-    bound = [text["expression"] for name, text in texts.items() if "-condition-" in name] or [""]
-    made = []
-    for name, role in texts.items():
-        if "-condition-" not in name and (revoking or "revoker" not in name):
-            under = [""] if "-project" in name else bound
-            made += [Grant(frozenset(role["includedPermissions"]), condition) for condition in under]
-    return made
+        own = {name: text for name, text in self.documents.items() if revoking or "-revoker" not in name}
+        self.admission.grants = bound(own)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +210,20 @@ def test_what_is_not_there_yet_can_not_be_asked_about(
     assert "does not exist yet" in unknown.why
 
 
-def test_where_nobody_tells_rights_on_the_project_it_is_said(copied: InGoogleCloud) -> None:
+def test_an_emulator_with_resource_manager_is_asked_for_rights_on_the_project(copied: InGoogleCloud) -> None:
+    copied.grant(revoking=False)
+    answers = list(rights.ask_secret_manager("memory", copied.copies, False, **copied.opened_with()))
+    assert [verdict for verdict in answers if verdict.needed != verdict.allowed] == []
+    assert {verdict.call for verdict in answers if verdict.place == f"projects/{PROJECT}"} == {
+        "secretmanager.secrets.create",
+        "secretmanager.secrets.list",
+    }
+
+
+def test_where_nobody_tells_rights_on_the_project_it_is_said(
+    copied: InGoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rights, "ON_PROJECTS", "/google.cloud.another.v1.Service/TestIamPermissions")
     answers = list(rights.ask_secret_manager("memory", copied.copies, False, **copied.opened_with()))
     assert {verdict.call for verdict in answers if verdict.allowed is None} == {
         "secretmanager.secrets.create",

@@ -14,7 +14,7 @@ from keyturn.core.rights.rights import Verdict
 from keyturn.doctor import elsewhere
 from keyturn.providers.kubernetes import rights
 from keyturn.rights.copies import store_documents
-from local.emulators.kubernetes import Account, rules, rules_of
+from local.emulators.kubernetes import Account, rules, rules_in
 from tests.support.cluster import NAMESPACE, Cluster, running
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
@@ -39,7 +39,7 @@ class InKubernetes(Rendered):
         )
         assert {binding["roleRef"]["name"] for binding in bindings} == {role["metadata"]["name"]}
         assert [binding["subjects"][0]["name"] for binding in bindings] == ["${KEYTURN_WORKER}", "${KEYTURN_REVOKER}"]
-        self.cluster.emulator.admit(Account("worker", "worker's token", rules_of(role)))
+        self.cluster.emulator.admit(Account("worker", "worker's token", rules_in(self.documents)))
 
     def client(self) -> kubernetes.client.ApiClient:
         """Whoever has the worker's token, and asks by hand."""
@@ -143,18 +143,18 @@ def test_names_that_only_the_hub_tells_are_said_by_no_name_and_departed_ones_are
         "stores": {"k": store},
         "secrets": {"team/a": {"path": "team/a", **ABOUT, "destinations": destinations}},
     }
-    assert [(rule["verbs"], rule.get("resourceNames")) for rule in rules_in(data)] == [
+    assert [(rule["verbs"], rule.get("resourceNames")) for rule in rules_for(data)] == [
         (["create", "list"], None),
         (["delete", "get", "patch"], ["a"]),
         (["delete", "get"], None),
     ]
     data["syncs"] = {"all": {"paths": ["team/**"], "stores": ["k"], "separator": "-"}}
-    assert [rule.get("resourceNames") for rule in rules_in(data)] == [None, ["a"], None], "the operator lists nothing"
+    assert [rule.get("resourceNames") for rule in rules_for(data)] == [None, ["a"], None], "the operator lists nothing"
     data["policy"] = {"undeclared": ["team/**"]}
-    assert [rule.get("resourceNames") for rule in rules_in(data)] == [None, None]
+    assert [rule.get("resourceNames") for rule in rules_for(data)] == [None, None]
 
 
-def rules_in(data: dict[str, Any]) -> list[dict[str, Any]]:
+def rules_for(data: dict[str, Any]) -> list[dict[str, Any]]:
     role, _ = store_documents(Catalogue.model_validate(data), "made by a test")
     rules: list[dict[str, Any]] = next(yaml.safe_load_all(role.text))["rules"]
     return rules

@@ -1,4 +1,4 @@
-"""Whoever may write to Prefect's API may change a block: it leads a process's login to no server of theirs."""
+"""A block that a writer of Prefect's API changed leads no login to another server."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What nobody gets out of a process that runs on: by its address, by the hub's entries, or by freezing it."""
+"""A background service leaks nothing by its address, the hub's entries, or a freeze of its process."""
 
 import secrets
 import socket

@@ -1,4 +1,4 @@
-"""A server that says yes, and something else than its API promises, is told of, and is not taken for an empty one."""
+"""A server whose success is not what its API promises is reported, and does not count as empty."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing

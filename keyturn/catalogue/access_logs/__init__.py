@@ -6,7 +6,7 @@ from keyturn.catalogue.access_logs.registry import ACCESS_LOGS
 from keyturn.settings.access_logs import AccessLogBase
 from keyturn.settings.choices import ByTag, Registered
 
-ACCESS_LOG_KINDS: Final = Registered[AccessLogBase](ACCESS_LOGS, "keyturn.access_logs")
+ACCESS_LOG_KINDS: Final = Registered(ACCESS_LOGS, "keyturn.access_logs", AccessLogBase)
 
 if TYPE_CHECKING:
     AccessLogSettings = AccessLogBase

@@ -10,6 +10,7 @@ from keyturn.catalogue.files.source import CatalogueEntry
 
 MYSQL: Final = "mysql"
 LDAP: Final = "ldap"
+OWNERLESS: Final = {LDAP: "a directory", "credential-file": "a credential file"}
 LONGEST_MYSQL: Final = 32
 """MySQL 8.0 Reference Manual, "Identifier Length Limits"; MariaDB allows more."""
 
@@ -37,9 +38,11 @@ def owned_by_a_role(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     if kind in ("postgresql", MYSQL) and at(entry.data, ("rotation", "owner_role")) is None:
         remedy = "Name the role without login that both users are members of."
         yield entry.problem(("rotation",), f"owner_role is missing, which an account of the kind {kind} needs", remedy)
-    elif kind == LDAP and owner:
-        remedy = "Remove it, and make both users members of the same groups."
-        yield entry.problem(("rotation", "owner_role"), "a directory has no role that owns what users make", remedy)
+    elif kind and kind in OWNERLESS and owner:
+        remedy = "Remove it, and give both users the same rights."
+        yield entry.problem(
+            ("rotation", "owner_role"), f"{OWNERLESS[kind]} has no role that owns what users make", remedy
+        )
 
 
 def _kind(entry: CatalogueEntry, world: World) -> str | None:

@@ -39,7 +39,6 @@ from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
 from keyturn.catalogue.groups import members
 from keyturn.catalogue.pki import find_misfits
-from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
 from keyturn.core.text import templates
@@ -177,8 +176,8 @@ def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
 def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
     patterns = ((index, store, name.replace(FIELD, SAMPLE)) for index, store, name in name_templates(entry))
     for index, store, name in (*copy_names(entry), *patterns):
-        kind = world.kind(store)
-        if kind and name and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
+        limits = world.limits(store)
+        if limits and name and (flaw := limits.refuses_name(name)):
             path = ("destinations", index, "name")
             yield entry.problem(path, f"the store {store} refuses this name: {flaw}", "Rename it.")
 
@@ -281,8 +280,11 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
     if sync and sync.of_declared and world.complete and not any(made for _, made in chosen):
         yield entry.problem((), "it chooses no secret", _nobody(sync, world))
     for path, place in ((path, place) for path, made in chosen for place in made):
-        kind, name = world.kind(place.store), place.of(SAMPLE).name if isinstance(place, FieldPattern) else place.name
-        if kind and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
+        limits, name = (
+            world.limits(place.store),
+            place.of(SAMPLE).name if isinstance(place, FieldPattern) else place.name,
+        )
+        if limits and (flaw := limits.refuses_name(name)):
             refusal = f"the store {place.store} refuses the name {name} of {path}: {flaw}"
             yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
             return
@@ -376,8 +378,8 @@ def _spots(
     spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
     for path, store, name, keys in (*spread, *made):
         if name:
-            kind = world.kind(store)
-            folded = STORE_KINDS[kind].LIMITS.same(name) if kind else name
+            limits = world.limits(store)
+            folded = limits.same(name) if limits else name
             yield path, (world.system("stores", store), folded), f"{name} in the store {store}", keys
 
 

@@ -141,6 +141,7 @@ def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, F
         for name, model in made[section].items():
             flaws = (_other_place(section, name, model), _hosts(model, around), _accounts(model, around))
             yield from ((section, name, flaw) for part in (*flaws, files.find_flaws(model)) for flaw in part)
+    yield from _credential_files(made, around)
 
 
 # --- entries of the hub ------------------------------------------------------------------------------------
@@ -218,6 +219,24 @@ def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
         if not around.policy.allows_account(account):
             remedy = f"Let the operator add it to `accounts` in {around.env.get(VARIABLE)}, or name another."
             yield path, f"the operator's file does not allow the account {account}", remedy
+
+
+def _credential_files(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
+    """A catalogue names a file and accounts in it; which ones there are, the operator says."""
+    allowed, where = around.policy.credential_files, f"the operator's file ({VARIABLE})"
+    files = {name: model.file for name, model in made["targets"].items() if model.kind == "credential-file"}
+    for name, file in files.items():
+        if file not in allowed:
+            remedy = f"Let {where} describe it under credential_files, or name another."
+            yield "targets", name, (("file",), "the operator's file has no credential file of this name", remedy)
+    for path, secret in made.get("secrets", {}).items():
+        place = allowed.get(files.get(getattr(secret.rotation, "target", ""), ""))
+        users = (getattr(secret.rotation, "user", None), *getattr(secret.rotation, "users", ()))
+        for user in filter(None, users if place else ()):
+            if place and not place.allows(user):
+                remedy = f"Let {where} add it to `accounts` of this file, or name another."
+                message = f"the operator's file does not let a catalogue rotate {user} there"
+                yield "secrets", path, (("rotation",), message, remedy)
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from keyturn.catalogue.groups import Groups
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
+from keyturn.core.text.names import Limits
 from keyturn.settings.stores import System
 
 
@@ -63,5 +64,14 @@ class World:
 
     def gives_back(self, store: str) -> bool:
         """Whether the store's values can be read; True if its kind is unknown."""
+        if store in self.stores:
+            return self.stores[store].readable
         kind = self.kind(store)
         return kind is None or STORE_KINDS[kind].READABLE
+
+    def limits(self, store: str) -> Limits | None:
+        """The store's names and sizes; None if its kind is unknown."""
+        if store in self.stores:
+            return self.stores[store].limits
+        kind = self.kind(store)
+        return STORE_KINDS[kind].LIMITS if kind else None

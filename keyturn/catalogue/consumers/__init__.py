@@ -10,5 +10,5 @@ if TYPE_CHECKING:
     ConsumerSettings = ConsumerBase
 else:
     ConsumerSettings = Annotated[
-        ConsumerBase, ByTag("kind", DEFAULT, Registered[ConsumerBase](CONSUMERS, "keyturn.consumers"))
+        ConsumerBase, ByTag("kind", DEFAULT, Registered(CONSUMERS, "keyturn.consumers", ConsumerBase))
     ]

@@ -102,7 +102,7 @@ def code_stamp() -> str:
     """Identifies the version of the code that checks and of the shipped recipes, by size and modification time."""
     house = Path(__file__).parents[2]
     code = (file for package in DECIDING for file in (house / package).rglob("*.py"))
-    files = sorted((*code, *(house / "recipes").glob("*.yaml")))
+    files = sorted((*code, *(house / "recipes").rglob("*.yaml")))
     stamps = [(str(file.relative_to(house)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return json.dumps([sys.version, pydantic.VERSION, stamps])
 

@@ -57,7 +57,8 @@ def _parsed(gathered: source.Gathered) -> source.ParsedFiles:
     rotations = (
         entry.data.get("rotation") for entry in read.entries["secrets"].values() if isinstance(entry.data, dict)
     )
-    inner = (*rotations, *(entry.data for entry in read.entries["targets"].values()))
+    others = (entry.data for section in ("targets", "stores") for entry in read.entries[section].values())
+    inner = (*rotations, *others)
     if not read.recipes and not any(isinstance(data, dict) and "recipe" in data for data in inner):
         return read
     from keyturn.catalogue.recipes import expand_recipes

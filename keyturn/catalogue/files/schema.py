@@ -35,7 +35,7 @@ SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSet
 
 NAMED: Final = {
     "type": "string",
-    "description": "The recipe that sets the other keys; `keyturn recipe list` shows all.",
+    "description": "The recipe that sets the other keys: `keyturn recipe list`, for a store `keyturn store list`.",
 }
 
 
@@ -116,6 +116,7 @@ def schema() -> dict[str, Any]:
         made["$defs"][name]["properties"] = {key: _or_reference(value) for key, value in properties.items()}
     _allow_recipes(made["$defs"]["SecretDeclaration"]["properties"], "rotation")
     _allow_recipes(made["properties"], "targets")
+    _allow_recipes(made["properties"], "stores")
     for name, section in made["properties"].items():
         if name == ID:
             continue
@@ -132,10 +133,10 @@ def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _allow_recipes(properties: dict[str, Any], key: str) -> None:
-    """Allow ``recipe: NAME`` where a strategy or a kind of target is selected; the recipe sets the other keys."""
+    """Allow ``recipe: NAME`` where a strategy, a kind of target or of store is selected; it sets the other keys."""
     shape = properties[key]
     by_recipe = {"type": "object", "required": ["recipe"], "properties": {"recipe": NAMED}}
-    if key == "targets":
+    if key in ("targets", "stores"):
         inner = shape["anyOf"][0]["additionalProperties"]
         shape["anyOf"][0]["additionalProperties"] = {"anyOf": [inner, by_recipe]}
     else:

@@ -6,7 +6,7 @@ from keyturn.catalogue.keys.registry import KEYS
 from keyturn.settings.choices import ByTag, Registered
 from keyturn.settings.keys import KeyBase
 
-KEY_KINDS: Final = Registered[KeyBase](KEYS, "keyturn.keys")
+KEY_KINDS: Final = Registered(KEYS, "keyturn.keys", KeyBase)
 
 if TYPE_CHECKING:
     KeySettings = KeyBase

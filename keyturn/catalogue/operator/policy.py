@@ -22,7 +22,9 @@ from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
 from keyturn.core.outbound import is_loopback
 from keyturn.ledger.signed_notes import PublicKey
+from keyturn.settings.credential_files import CredentialFileSettings
 from keyturn.settings.fields import Line, Model, matching, refused
+from keyturn.settings.requests import ShortName
 
 VARIABLE: Final = "KEYTURN_POLICY"
 
@@ -118,6 +120,8 @@ class OperatorsPolicy(Model):
     """Directories below which stores of kind file and consumers of kind process may write; none by default."""
     processes: tuple[Directory, ...] = ()
     """Directories of pid files whose processes consumers may signal; none by default."""
+    credential_files: dict[ShortName, CredentialFileSettings] = Field(default_factory=dict)
+    """Files with accounts as lines that targets of the kind credential-file may name; none by default."""
     variables: tuple[Variable, ...] = ()
     """Variables that ${} may name in addition to those with the prefix KEYTURN_; a final * is any text."""
     signed_by: tuple[VerifierKey, ...] = ()

@@ -1,14 +1,14 @@
 """Replaces ``recipe: NAME`` in entries of a catalogue by the settings that the recipe holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from keyturn.catalogue.files.problems import CatalogueInvalid, KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry, ParsedFiles
-from keyturn.catalogue.recipes.library import Library
-from keyturn.catalogue.recipes.model import Recipe
+from keyturn.catalogue.recipes.library import AnyLibrary, Library, StoreLibrary
+from keyturn.catalogue.recipes.model import AnyRecipe, Recipe, StoreRecipe
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
 from keyturn.strategies.registry import STRATEGIES
@@ -16,6 +16,12 @@ from keyturn.strategies.registry import STRATEGIES
 RECIPE: Final = "recipe"
 PARAMETERS: Final = "parameters"
 CONSTANTS: Final = "constants"
+STORE_KIND: Final = "http-store"
+ADDRESS: Final = ("url", "headers", "login")
+"""What is filled in at once: no request has constants there."""
+REPLACED: Final = ("url",)
+"""What a catalogue may say in a store's place, for a service that it hosts itself."""
+R = TypeVar("R", bound=AnyRecipe)
 
 
 class _Flawed(Exception):
@@ -24,15 +30,20 @@ class _Flawed(Exception):
 
 
 def expand_recipes(read: ParsedFiles) -> ParsedFiles:
-    """The same entries, with the recipes of secrets and targets filled in; problems name the line in the catalogue.
+    """The same entries, with the recipes of secrets, targets and stores filled in.
 
-    An entry whose recipe can't be filled in is left out.
+    Problems name the line in the catalogue. An entry whose recipe can't be filled in is left out.
     """
-    library = Library(read.recipes)
-    problems = [*read.problems, *_own_problems(library)]
+    credentials, stores = Library(read.recipes), StoreLibrary(read.recipes)
+    problems = [*read.problems, *_own_problems(credentials), *_own_problems(stores)]
     entries = dict(read.entries)
     complete, indexable = read.complete, True
-    for section, where in (("secrets", ("rotation",)), ("targets", ())):
+    parts: tuple[tuple[str, KeyPath, AnyLibrary[Any], Callable[[dict[str, Any], Any], dict[str, Any]]], ...] = (
+        ("secrets", ("rotation",), credentials, _rotation),
+        ("targets", (), credentials, _target),
+        ("stores", (), stores, _store),
+    )
+    for section, where, library, fill in parts:
         entries[section] = dict(read.entries[section])
         for name, entry in read.entries[section].items():
             inner = _inside(entry.data, where)
@@ -40,7 +51,7 @@ def expand_recipes(read: ParsedFiles) -> ParsedFiles:
                 continue
             indexable = indexable and (str(inner[RECIPE]) in library.own or library.is_shipped(str(inner[RECIPE])))
             try:
-                made = _rotation(inner, library) if section == "secrets" else _target(inner, library)
+                made = fill(inner, library)
             except _Flawed as flawed:
                 path, message, remedy = flawed.flaw
                 problems.append(entry.problem((*where, *path), message, remedy))
@@ -48,11 +59,11 @@ def expand_recipes(read: ParsedFiles) -> ParsedFiles:
                 complete = complete and section == "secrets"
             else:
                 entries[section][name] = entry.holding({**entry.data, "rotation": made} if where else made)
-    problems += library.broken
+    problems += [*credentials.broken, *stores.broken]
     return replace(read, entries=entries, problems=problems, complete=complete, indexable=indexable)
 
 
-def _own_problems(library: Library) -> Iterable[Problem]:
+def _own_problems(library: AnyLibrary[Any]) -> Iterable[Problem]:
     """Problems of no entry of the catalogue, so that a revocation leaves none out for them."""
     for name, file in library.taken.items():
         message = f"a recipe of this name is {'shipped' if library.is_shipped(name) else 'installed'}, and is used"
@@ -70,7 +81,7 @@ def _inside(data: Any, where: KeyPath) -> Any:
     return data
 
 
-def _recipe(data: Mapping[str, Any], library: Library) -> Recipe:
+def _recipe(data: Mapping[str, Any], library: AnyLibrary[R]) -> R:
     name = data[RECIPE]
     if not isinstance(name, str) or name not in library:
         remedy = advice(str(name), library, "`keyturn recipe list` shows them all.")
@@ -127,7 +138,29 @@ def target_settings(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]
     return filled
 
 
-def _values(data: Mapping[str, Any], recipe: Recipe, needed: Iterable[str]) -> dict[str, Any]:
+def _store(data: dict[str, Any], library: StoreLibrary) -> dict[str, Any]:
+    recipe = _recipe(data, library)
+    if "kind" in data:
+        raise _Flawed(("kind",), "the recipe selects the kind", "Remove this line, or recipe.")
+    if fixed := sorted(data.keys() & {CONSTANTS, *recipe.store} - {*REPLACED}):
+        remedy = f"Remove it, or copy the recipe under another name: keyturn store show {data[RECIPE]} --yaml"
+        raise _Flawed((fixed[0],), f"the recipe {data[RECIPE]} sets this", remedy)
+    rest = {key: value for key, value in data.items() if key != PARAMETERS}
+    used = {key: value for key, value in recipe.store.items() if key not in rest}
+    return store_settings(recipe, _values(data, recipe, recipe.named(used))) | recipe.defaults | rest
+
+
+def store_settings(recipe: StoreRecipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The store's settings with these parameters, without its login."""
+    address = {key: _filled(value, values) for key, value in recipe.store.items() if key in ADDRESS}
+    rest = {key: value for key, value in recipe.store.items() if key not in ADDRESS}
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    filled = _filled(rest, {name: value for name, value in values.items() if name not in texts})
+    constants = {name: value for name, value in texts.items() if name in recipe.named(rest)}
+    return {"kind": STORE_KIND, **address, **filled, CONSTANTS: constants}
+
+
+def _values(data: Mapping[str, Any], recipe: AnyRecipe, needed: Iterable[str]) -> dict[str, Any]:
     parameters = data.get(PARAMETERS) or {}
     if not isinstance(parameters, dict):
         raise _Flawed((PARAMETERS,), "must be a mapping", "Write indented `name: value` lines below it.")
@@ -164,22 +197,14 @@ def _filled(data: Any, values: Mapping[str, Any]) -> Any:
 # --- a recipe alone ----------------------------------------------------------------------------------------
 
 
-def check_recipe(name: str, recipe: Recipe, file: Path) -> None:
+def check_recipe(name: str, recipe: AnyRecipe, file: Path) -> None:
     """Check a recipe as a catalogue with its examples would. Raises CatalogueInvalid."""
     from keyturn.catalogue.files.environment import Expanded
     from keyturn.catalogue.files.explain import check_entry
     from keyturn.catalogue.files.lazy_entries import NOWHERE
 
-    rotation = rotation_settings(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
-    if recipe.takes_target:
-        rotation["target"] = "example"
-    secret = {"owner": "owner@example.com", "classification": "restricted", "rotation": rotation}
-    checked = [("secrets", "rotation", secret)]
-    if recipe.target is not None:
-        target = target_settings(recipe, recipe.examples)
-        checked.append(("targets", "target", target | _admin_of(target)))
     problems = []
-    for section, key, data in checked:
+    for section, key, data in _example_entries(name, recipe):
         entry = CatalogueEntry(section, "example", str(file), 0, lambda *_: NOWHERE, data)
         for problem in check_entry(Expanded(entry))[1]:
             path = [str(part) for part in problem.path[2:]]
@@ -187,6 +212,22 @@ def check_recipe(name: str, recipe: Recipe, file: Path) -> None:
             problems.append(replace(problem, line=0, where=where))
     if problems:
         raise CatalogueInvalid(str(file), problems, what="recipe")
+
+
+def _example_entries(name: str, recipe: AnyRecipe) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the section, the key of the recipe and the data of each entry that a catalogue would have."""
+    if isinstance(recipe, StoreRecipe):
+        login = {RECIPE: name, "token_file": "/etc/keyturn/files/example"}
+        yield "stores", "store", store_settings(recipe, recipe.examples) | recipe.defaults | login
+    if isinstance(recipe, Recipe):
+        rotation = rotation_settings(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
+        if recipe.takes_target:
+            rotation["target"] = "example"
+        secret = {"owner": "owner@example.com", "classification": "restricted", "rotation": rotation}
+        yield "secrets", "rotation", secret
+        if recipe.target is not None:
+            target = target_settings(recipe, recipe.examples)
+            yield "targets", "target", target | _admin_of(target)
 
 
 def _admin_of(target: Mapping[str, Any]) -> dict[str, str]:

@@ -1,11 +1,15 @@
-"""Finds recipes: those that are shipped, those of installed packages, and those in the catalogue's own folder."""
+"""Finds recipes: those that are shipped, those of installed packages, and those in the catalogue's own folder.
+
+Kinds of credential and stores are two parts of the same library: a store's recipe is in the folder ``stores`` of the
+package that brings it, and in a catalogue's folder its file ends in ``.store.recipe.yaml``.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 from yaml.nodes import MappingNode
@@ -16,34 +20,47 @@ from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.files.reading import read_file
 from keyturn.catalogue.files.source import RECIPE_ENDING, CatalogueEntry, Converter
 from keyturn.catalogue.files.syntax import NotYaml, compose
-from keyturn.catalogue.recipes.model import Recipe
+from keyturn.catalogue.recipes.model import AnyRecipe, Recipe, StoreRecipe
 
 SHIPPED: Final = Path(__file__).parents[2] / "recipes"
 GROUP: Final = "keyturn.recipes"
 """Entry points of this group name packages whose ``*.yaml`` files are recipes; they replace no shipped one."""
 
+R = TypeVar("R", bound=AnyRecipe)
 
-class Library(Mapping[str, Recipe]):
-    """Recipes by name, each read at its first use.
+
+class AnyLibrary(Mapping[str, R], Generic[R]):
+    """Recipes of one ``model`` by name, each read at its first use.
+
+    They are in ``folder`` of a package; in a catalogue's folder, ``ending`` comes before that of every recipe.
 
     ``own`` are the bytes of files in the catalogue's folder, by file name. ``taken`` are those whose name is that of a
     shipped or installed recipe, which they don't replace. ``__getitem__`` raises KeyError for an unknown name, and
     CatalogueInvalid for a recipe that is incomplete.
     """
 
+    model: type[R]
+    folder: ClassVar[str] = ""
+    ending: ClassVar[str] = ""
+
     def __init__(self, own: Mapping[Path, bytes] | None = None) -> None:
-        named = {file.name.removesuffix(RECIPE_ENDING): (file, raw) for file, raw in (own or {}).items()}
+        stems = {file: file.name.removesuffix(RECIPE_ENDING) for file in own or ()}
+        named = {
+            stem.removesuffix(self.ending): (file, (own or {})[file])
+            for file, stem in stems.items()
+            if stem.endswith(StoreLibrary.ending) == bool(self.ending)
+        }
         self.own = {name: read for name, read in named.items() if self._file(name) is None}
         self.taken = {name: file for name, (file, _) in named.items() if name not in self.own}
-        self._read: dict[str, Recipe] = {}
+        self._read: dict[str, R] = {}
 
-    def __getitem__(self, name: str) -> Recipe:
+    def __getitem__(self, name: str) -> R:
         if name not in self._read:
             self._read[name] = self._opened(name)
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*_in(SHIPPED), *self._installed, *self.own}))
+        return iter(sorted({*self._shipped, *self._installed, *self.own}))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -53,7 +70,7 @@ class Library(Mapping[str, Recipe]):
 
     def is_shipped(self, name: str) -> bool:
         """Whether its file belongs to this version of Keyturn."""
-        return name in _in(SHIPPED)
+        return name in self._shipped
 
     def text(self, name: str) -> str:
         """The recipe's file. Raises KeyError."""
@@ -63,16 +80,20 @@ class Library(Mapping[str, Recipe]):
             raise KeyError(name)
         return file.read_text()
 
-    def _opened(self, name: str) -> Recipe:
+    def _opened(self, name: str) -> R:
         if name in self.own:
             own, raw = self.own[name]
-            return parse_recipe(own, lambda: raw)
+            return parse_recipe(own, lambda: raw, self.model)
         if (file := self._file(name)) is None:
             raise KeyError(name)
-        return parse_recipe(file, lambda: read_file(file))
+        return parse_recipe(file, lambda: read_file(file), self.model)
 
     def _file(self, name: str) -> Path | None:
-        return _in(SHIPPED).get(name) or self._installed.get(name)
+        return self._shipped.get(name) or self._installed.get(name)
+
+    @property
+    def _shipped(self) -> Mapping[str, Path]:
+        return _in(SHIPPED / self.folder)
 
     @property
     def broken(self) -> Sequence[Problem]:
@@ -97,13 +118,27 @@ class Library(Mapping[str, Recipe]):
                 package = entry.dist.name if entry.dist else entry.name
                 message = f"it names {entry.value} as its recipes, which can't be imported"
                 problems.append(_of_package(f"the installed package {package}", message))
-            for name, file in (each for place in places for each in _in(place).items()):
+            for name, file in (each for place in places for each in _in(place / self.folder).items()):
                 files.setdefault(name, []).append(file)
         for name, (file, *rest) in files.items():
-            if rest and name not in _in(SHIPPED):
+            if rest and name not in self._shipped:
                 message = f"another installed package has a recipe {name} too ({rest[0]}), so neither is used"
                 problems.append(_of_package(str(file), message))
         return {name: file for name, (file, *rest) in files.items() if not rest}, problems
+
+
+class Library(AnyLibrary[Recipe]):
+    """The kinds of credential."""
+
+    model = Recipe
+
+
+class StoreLibrary(AnyLibrary[StoreRecipe]):
+    """The stores."""
+
+    model = StoreRecipe
+    folder = "stores"
+    ending = ".store"
 
 
 def _folders(entry: EntryPoint) -> Sequence[Path]:
@@ -122,7 +157,7 @@ def _in(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in folder.glob("*.yaml")}
 
 
-def parse_recipe(file: Path, read: Callable[[], bytes]) -> Recipe:
+def parse_recipe(file: Path, read: Callable[[], bytes], model: type[R]) -> R:
     """The recipe in one file. Raises CatalogueInvalid with every problem and its line."""
     problems: list[Problem] = []
     try:
@@ -135,9 +170,9 @@ def parse_recipe(file: Path, read: Callable[[], bytes]) -> Recipe:
         raise CatalogueInvalid(str(file), [problem], what="recipe")
     entry = CatalogueEntry("", "", str(file), 1, lambda *_: root, data)
     try:
-        recipe = Recipe.model_validate(data)
+        recipe = model.model_validate(data)
     except ValidationError as error:
-        problems += explain_errors(Expanded(entry), Recipe, error)
+        problems += explain_errors(Expanded(entry), model, error)
     if problems:
         raise CatalogueInvalid(str(file), problems, what="recipe")
     return recipe

@@ -4,11 +4,12 @@ import re
 from datetime import date
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Duration, Line, Model, refused
+from keyturn.settings.patterns import QuickPattern
 from keyturn.settings.requests import ShortName
 from keyturn.strategies.registry import STRATEGIES
 
@@ -27,24 +28,10 @@ Category = Literal[
 ]
 Value = Any
 """A text, a number, a list or a mapping."""
-_PART: Final = r"(?:\\.|\[(?:\\.|[^\]\\])+\]|[^\\\[\](){}|*+?^$])([*+?]|\{[0-9]{1,3}(?:,[0-9]{0,3})?\})?"
-MOST_REPEATS: Final = 3
 LONGEST_TEXT: Final = 200
 LARGEST_VALUE: Final = 10_000
 """Characters and values of a parameter, which each of a recipe's ``MOST_PLACES`` may repeat."""
 MOST_PLACES: Final = 500
-
-
-def _pattern(text: str) -> str:
-    """A pattern whose time is bounded: without groups, with few repeats."""
-    try:
-        legal = re.fullmatch(f"(?:{_PART})+", text) and re.compile(text)
-    except re.error:
-        legal = None
-    if not legal or sum(bool(repeat) for repeat in re.findall(_PART, text)) > MOST_REPEATS:
-        remedy = f"Write characters and [sets], {MOST_REPEATS} of them at most with *, +, ? or {{2,8}}."
-        raise refused("is not a pattern that can be used here", remedy)
-    return text
 
 
 class ParameterSettings(Model):
@@ -56,7 +43,7 @@ class ParameterSettings(Model):
     """A value that could be real; `keyturn recipe show` and the tests use it."""
     default: Value = None
     """The value of a catalogue that gives none; without it, the parameter is required."""
-    pattern: Annotated[Line, AfterValidator(_pattern)] | None = None
+    pattern: QuickPattern | None = None
     """What the whole of a text must match: a regular expression without groups."""
     choices: tuple[Line, ...] = ()
     """The values that the service knows."""
@@ -133,17 +120,47 @@ class FactSettings(Model):
     """What else to know."""
 
 
-class Recipe(Model):
-    """One kind of credential: which strategy replaces it, and how the service wants to be asked."""
+class AnyRecipe(Model):
+    """What recipes of credentials and of stores share."""
 
     title: Line
-    """The service's own name of the credential."""
+    """The service's own name of it."""
+    parameters: dict[ShortName, ParameterSettings] = Field(default_factory=dict)
+    """What a catalogue must say, by name; texts refer to one as {{NAME}}."""
+    sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
+    """The documents that it was written from."""
+    emulator: dict[str, Value] = Field(default_factory=dict)
+    """How the service's documented answers differ from the usual ones, for tests."""
+
+    def check_texts(self, key: str, *described: Value) -> None:
+        """Refuse too many places, and parameters that no text uses."""
+        places = [name for text in templates.texts([*described]) for name in templates.names(text)]
+        if len(places) > MOST_PLACES:
+            raise refused(f"its texts name {len(places):,} places", f"Name {MOST_PLACES} at most.", key)
+        if idle := sorted(self.parameters.keys() - self.named([*described])):
+            raise refused(f"no text uses {{{{{idle[0]}}}}}", "Use it, or remove the parameter.", "parameters")
+
+    def named(self, data: Value) -> set[str]:
+        """The parameters that the texts in ``data`` refer to."""
+        return {name for text in templates.texts(data) for name in templates.names(text)} & self.parameters.keys()
+
+    @property
+    def examples(self) -> dict[str, Value]:
+        return {name: parameter.example for name, parameter in self.parameters.items()}
+
+    @property
+    def checked(self) -> date:
+        """The day on which the newest document was read."""
+        return max(source.checked for source in self.sources)
+
+
+class Recipe(AnyRecipe):
+    """One kind of credential: which strategy replaces it, and how the service wants to be asked."""
+
     category: Category
     """The field that the service belongs to."""
     strategy: Line
     """The strategy that plays the recipe."""
-    parameters: dict[ShortName, ParameterSettings] = Field(default_factory=dict)
-    """What a catalogue must say, by name; texts refer to one as {{NAME}}."""
     target: dict[str, Value] | None = None
     """The target's settings but for admin; none for a strategy without a target."""
     rotation: dict[str, Value]
@@ -152,10 +169,6 @@ class Recipe(Model):
     """Settings that a catalogue may replace, such as interval and grace."""
     facts: FactSettings
     """What to know before using it."""
-    sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
-    """The documents that it was written from."""
-    emulator: dict[str, Value] = Field(default_factory=dict)
-    """How the service's documented answers differ from the usual ones, for tests."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -167,28 +180,45 @@ class Recipe(Model):
             raise refused("constants is no mapping", "Write indented `name: text` lines below it.", "rotation")
         if both := sorted(self.rotation.keys() & self.defaults.keys()):
             raise refused(f"{both[0]} is also under rotation", "Keep one of the two.", "defaults")
-        places = [name for text in templates.texts([self.rotation, self.target]) for name in templates.names(text)]
-        if len(places) > MOST_PLACES:
-            raise refused(f"its texts name {len(places):,} places", f"Name {MOST_PLACES} at most.", "rotation")
-        used = {*self.named(self.rotation), *self.named(self.target)}
-        if idle := sorted(self.parameters.keys() - used):
-            raise refused(f"no text uses {{{{{idle[0]}}}}}", "Use it, or remove the parameter.", "parameters")
+        self.check_texts("rotation", self.rotation, self.target)
         return self
-
-    def named(self, data: Value) -> set[str]:
-        """The parameters that the texts in ``data`` refer to."""
-        return {name for text in templates.texts(data) for name in templates.names(text)} & self.parameters.keys()
 
     @property
     def takes_target(self) -> bool:
         """Whether a catalogue names a target."""
         return self.target is not None or STRATEGIES[self.strategy].needs_target()
 
-    @property
-    def examples(self) -> dict[str, Value]:
-        return {name: parameter.example for name, parameter in self.parameters.items()}
 
-    @property
-    def checked(self) -> date:
-        """The day on which the newest document was read."""
-        return max(source.checked for source in self.sources)
+class StoreFacts(Model):
+    """What a person wants to know before pushing copies there."""
+
+    needs: Line
+    """The right that the login in token_file needs at the service."""
+    reads: Line
+    """When a consumer there sees a new value, such as "at its next job" or "at its next start"."""
+    race: Line = "The later of two writes wins: Keyturn looks before it writes and reads back, but can't lock."
+    """What happens to a write that another one overtakes."""
+    limits: tuple[Line, ...] = ()
+    """Documented limits, such as the number of copies or of requests."""
+    notes: tuple[Line, ...] = ()
+    """What else to know."""
+
+
+class StoreRecipe(AnyRecipe):
+    """One store: how the service wants to be asked for its entries."""
+
+    category: Literal["code", "ci", "hosting", "data", "secrets"]
+    """The field that the service belongs to."""
+    store: dict[str, Value]
+    """The store's settings but for token_file and constants."""
+    defaults: dict[str, Value] = Field(default_factory=dict)
+    """Settings that a catalogue may replace, such as writes_per_second."""
+    facts: StoreFacts
+    """What to know before using it."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if both := sorted(self.store.keys() & self.defaults.keys()):
+            raise refused(f"{both[0]} is also under store", "Keep one of the two.", "defaults")
+        self.check_texts("store", self.store)
+        return self

@@ -6,7 +6,7 @@ from keyturn.catalogue.stores.registry import STORES
 from keyturn.settings.choices import ByTag, Registered
 from keyturn.settings.stores import StoreBase
 
-STORE_KINDS: Final = Registered[StoreBase](STORES, "keyturn.stores")
+STORE_KINDS: Final = Registered(STORES, "keyturn.stores", StoreBase)
 
 if TYPE_CHECKING:
     StoreSettings = StoreBase

@@ -76,9 +76,11 @@ class GcpSecretManagerSettings(StoreBase):
     location: Location | None = None
     """The location of regional secrets, such as europe-west3; by default, the project's global ones."""
     endpoint: Address | None = None
-    """An emulator, as host:port, always without credentials. It needs a ca_file, unless it is on this machine."""
+    """An emulator, as host:port, without Google's credentials. It needs a ca_file, unless it is on this machine."""
     ca_file: Line | None = None
     """A PEM file with the CA of the emulator's certificate; it enables TLS."""
+    token_file: Line | None = None
+    """A file with the emulator's own bearer token, sent over TLS only."""
 
     replication: tuple[Line, ...] = ()
     """The locations of new secrets, such as europe-west3; by default, Google chooses."""
@@ -115,6 +117,8 @@ class GcpSecretManagerSettings(StoreBase):
             raise refused(f"{NOT_HERE}, and has no ca_file", FOR_EMULATORS, "endpoint")
         if self.ca_file and not self.endpoint:
             raise refused("only an emulator has its own CA", "Say endpoint too, or leave it out.", "ca_file")
+        if self.token_file and not self.ca_file:
+            raise refused("a token goes over TLS alone", "Say endpoint and ca_file too.", "token_file")
         return self
 
     @property

@@ -11,6 +11,7 @@ STORES: Final = {
     "vault": "keyturn.catalogue.stores.vault.VaultSettings",
     "github-actions": "keyturn.catalogue.stores.github.GitHubActionsSettings",
     "file": "keyturn.catalogue.stores.files.FileSettings",
+    "http-store": "keyturn.catalogue.stores.http.HttpStoreSettings",
 }
 """Paths of the settings classes, which name their adapters. A path, since the file of a whole store may be in
 :mod:`keyturn.providers`, which the catalogue does not import itself."""

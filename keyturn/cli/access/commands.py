@@ -218,6 +218,10 @@ def request_access(
         request = ask_for_access(workspace, path, wanted, purpose, ticket, policy, break_glass=break_glass)
         tell_at_once(workspace, request)
         show_request(workspace, request, as_json)
+        approvers = ", ".join(workspace.catalogue.access_policies[request.policy].approvers)
+    if request.needed:
+        note(f"next, {request.needed} of {approvers}: keyturn access approve {request.id}")
+    note(f"then you: keyturn access open {request.id}")
 
 
 @commands.command("approve", epilog=EXAMPLES + EXIT_CODES)
@@ -281,7 +285,9 @@ def open_access(
     program = program_of(command or [], variables)
     with opened_workspace(catalogue) as workspace:
         opened = opening.open_access(workspace, request, say=note)
-        note(f"until {when(opened.ends_at)} UTC, and opened for good; to give it back: keyturn access end {request}")
+        note(
+            f"until {when(opened.ends_at)} UTC; it opens no second time; to give it back: keyturn access end {request}"
+        )
         values = opened.fields.reveal()
     if program:
         insist_on_fields(request, variables.values(), values)

@@ -179,7 +179,7 @@ def live_trial(catalogue: "Path | None", name: str, secret: str, say: Say) -> It
             problem = "the recipe has no request that ends a credential, so the test would leave one"
             raise Invalid("test", secret, problem, "Describe `revoke` in a copy of the recipe")
         hub, declared, path = workspace.hub, workspace.catalogue, trial_path()
-        tools = Opening(hub, Cached(lambda target: open_target(target, declared.target(target), hub)))
+        tools = Opening(hub, Cached(lambda target: open_target(target, declared.target(target), hub, declared.policy)))
         strategy = rotation.open(path, tools)
         listing = getattr(rotation, "listing", None)
         lists = tells_own({"list": {"where": getattr(listing, "where", {})}})

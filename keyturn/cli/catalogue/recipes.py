@@ -59,12 +59,16 @@ def open_library(catalogue: Path | None) -> "Library":
     """Every recipe, with those in the catalogue's folder if there is one. Raises Invalid."""
     from keyturn.catalogue.recipes import Library
 
-    folder = catalogue if catalogue is not None or not DEFAULT_CATALOGUE.is_dir() else catalogue_directory(None)
-    own = folder.glob(f"*{RECIPE_ENDING}") if folder else ()
-    library = Library({file: file.read_bytes() for file in own})
+    library = Library(own_recipes(catalogue))
     for flaw in library.search():
         note(str(flaw))
     return library
+
+
+def own_recipes(catalogue: Path | None) -> dict[Path, bytes]:
+    """The files of the recipes in the catalogue's folder, if there is one."""
+    folder = catalogue if catalogue is not None or not DEFAULT_CATALOGUE.is_dir() else catalogue_directory(None)
+    return {file: file.read_bytes() for file in (folder.glob(f"*{RECIPE_ENDING}") if folder else ())}
 
 
 def find_recipe(library: "Library", name: str) -> "Recipe":

@@ -132,7 +132,9 @@ def kill(
         elif preview or (todo and not yes):
             show_plan(lines)
         if preview:
-            note("this would end; nothing was changed")
+            note(f"this would end {count_noun(len(todo), 'token')}; nothing was changed")
+            if not any(line.token or line.owner for line in lines):
+                raise typer.Exit(FAILED)
             return
         if todo and not yes and not confirmed(f"End {count_noun(len(todo), 'token')}?"):
             raise typer.Abort

@@ -154,7 +154,10 @@ def show_matches(matches: "list[Match]", as_json: bool) -> None:
     if not matches:
         looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
         problem = f"{looked} has it, nor what was pushed of one"
-        hint = "An incident may have ended it already (`keyturn incidents`), or it is older than the hub's versions"
+        hint = (
+            "If it is another service's token, `keyturn kill --stdin` ends it there. Else an incident may have ended "
+            "it already (`keyturn incidents`), or it is older than the hub's versions"
+        )
         end_command(NotFound("look for", "it", problem, hint))
     paths = " ".join(sorted({match.path for match in matches}))
     note(f"to end it everywhere: keyturn revoke {paths} --reason TEXT")

@@ -17,6 +17,7 @@ from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 from keyturn.project import project_module
 
 if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
     from keyturn.doctor.results import CheckResult, Diagnosis
     from keyturn.rotation.state.context import Workspace
 
@@ -66,16 +67,17 @@ def own_role(workspace: "Workspace") -> str:
 def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":
     from keyturn.cli.setup.policy import hub_scope
     from keyturn.doctor.examine import examine
+    from keyturn.doctor.parts import excuse_other_granter
     from keyturn.doctor.patient import Patient
 
     diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
     if role != "worker":
         return diagnosis
-    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), workspace.catalogue.unneeded_queues)
-    return replace(diagnosis, results=(*diagnosis.results, *registered))
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), workspace.catalogue)
+    return replace(diagnosis, results=list(excuse_other_granter([*diagnosis.results, *registered])))
 
 
-def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":
+def in_prefect(names: WorkspaceNames, api: str, declared: "Catalogue") -> "list[CheckResult]":
     if not api:
         return []
     import asyncio
@@ -88,7 +90,9 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
         insist_on_api(names.own)
     except KeyturnError as error:
         return [unseen(checks.AREA, "server", error)]
-    results: list[CheckResult] = asyncio.run(checks.check_prefect(api, names, unneeded))
+    results: list[CheckResult] = asyncio.run(
+        checks.check_prefect(api, names, declared.unneeded_queues, declared.targets)
+    )
     return results
 
 

@@ -78,8 +78,11 @@ class Run:
         if self.state == "CRASHED":
             remedy = f"Nothing is lost: run it again, and it continues from there. {remedy}"
         kind = {each.__name__: each for each in BY_KIND}.get(self.kind, TransientError)
-        # The error of a step begins as this one does.
-        problem = self.message.rpartition(f"{doing} {subject}: ")[2]
+        # The error of a step begins as this one does, and its hint follows the first sentence.
+        _, own, problem = self.message.rpartition(f"{doing} {subject}: ")
+        if own:
+            problem, _, hint = problem.partition(". ")
+            remedy = f"{hint.rstrip('.')}. {remedy}" if hint else remedy
         return kind(doing, subject, problem or f"the run ended as {self.state.lower()}", remedy)
 
 

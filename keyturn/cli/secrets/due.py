@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keyturn.core.ports.restored import RestoredMark
     from keyturn.core.rotation_record import Record, Rotation
     from keyturn.core.schedule.due import Outlook, Reason
+    from keyturn.core.schedule.windows import Freeze
     from keyturn.doctor.results import CheckResult
     from keyturn.rotation.decide import SecretStatus
     from keyturn.rotation.state.context import Workspace
@@ -66,6 +67,7 @@ def show_due(
         keys = [] if path else keys_of(workspace)
         authorities = [] if path else authorities_of(workspace)
         health = health_of(workspace, rows) if check and not path else []
+        freezes = coming_freezes(workspace, path)
     if restoration.to_do:
         note(restoration.to_do)
     if layout is Layout.NAME:
@@ -78,7 +80,8 @@ def show_due(
         managed = [key.to_data() for key in keys]
         signing = [authority.to_data() for authority in authorities]
         whole = {"secrets": secrets, "own_keys": own, "keys": managed, "authorities": signing}
-        write_json({**whole, "undeclared": others, "unreviewed": broken})
+        frozen = [{**vars(freeze), "begins": stamp(freeze.begins), "ends": stamp(freeze.ends)} for freeze in freezes]
+        write_json({**whole, "undeclared": others, "unreviewed": broken, "freezes": frozen})
     else:
         note_undeclared(undeclared)
         tell_unreviewed(unreviewed)
@@ -86,12 +89,22 @@ def show_due(
         tell_keys(keys, now)
         tell_authorities(authorities, now)
         tell_own_keys(own_keys, now)
+        if freezes:
+            spans = (f"{f.name} {minute(f.begins)} to {minute(f.ends)} UTC ({f.reason})" for f in freezes)
+            note(f"freezes: {'; '.join(spans)}")
     if check:
         insist_on_punctual(rows)
         insist_on_young([key for key in own_keys if is_late(key, now)])
         insist_on_sound(keys, now)
         insist_on_lasting(authorities)
         insist_on_health(rows, health)
+
+
+def coming_freezes(workspace: "Workspace", path: str | None) -> "list[Freeze]":
+    """List the freezes of a secret, or of any, that are not over, the first one first."""
+    declared, now = workspace.catalogue.freezes, workspace.hub_now()
+    freezes = (settings.policy(name) for name, settings in declared.items() if not path or settings.covers(path))
+    return sorted((freeze for freeze in freezes if freeze.ends > now), key=lambda freeze: freeze.begins)
 
 
 @dataclass(frozen=True)

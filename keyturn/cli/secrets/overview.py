@@ -139,15 +139,13 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
     from keyturn.cli.secrets.status import secret_statuses
     from keyturn.cli.setup.pki import authorities_of
     from keyturn.core.ports.conductor import outcome_of
-    from keyturn.core.ports.restored import look_at_restoration
     from keyturn.revocation.incidents.store import list_open
     from keyturn.rotation.repair.removed_entries import left_open
     from keyturn.serving.statuses import part_statuses
 
-    undeclared: list[Undeclared] = []
-    secrets, copies = secret_statuses(
-        workspace, look_at_copies, lambda listing: undeclared.extend(left_open(workspace, listing))
-    )
+    undeclared = list["Undeclared"]()
+    add = lambda listing: undeclared.extend(left_open(workspace, listing))  # noqa: E731
+    secrets, copies = secret_statuses(workspace, look_at_copies, add)
     return Overview(
         secrets,
         copies.beside(secret.path for secret in secrets),
@@ -161,7 +159,7 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
         hub_status(workspace),
         workspace.hub_now(),
         active_grants(workspace),
-        look_at_restoration(workspace.hub),
+        workspace.watch.look(workspace.hub),
         outcome_of(lambda: list_open(workspace)),
     )
 

@@ -23,6 +23,7 @@ from keyturn.rotation.state.login_checks import Login, LoginCheck, current_check
 from keyturn.rotation.state.quiet_period import Listing, acknowledged, list_secrets
 
 T = TypeVar("T")
+Use = Callable[[Listing | None], object]
 
 SIDE_BY_SIDE: Final = 8
 
@@ -132,17 +133,13 @@ class SecretStatus:
 
 
 def secret_statuses(
-    workspace: Workspace,
-    places: Callable[[Workspace], CatalogueCopies],
-    listed: Callable[[Listing | None], object] = lambda _: None,
+    workspace: Workspace, places: Callable[[Workspace], CatalogueCopies], use: Use = lambda _: None
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
     """Check every secret of the catalogue, in parallel, and every copy. Raises an error if no secret could be read.
 
-    Copies come first, so that the memory of their listings is free before the secrets' listings. ``listed`` may use
-    these; it gets None for few secrets.
+    Copies come first, so that the memory of their listings is free before the secrets', which ``use`` gets.
     """
-    copies = places(workspace)
-    outcomes = statuses_without_copies(workspace, listed)
+    copies, outcomes = places(workspace), statuses_without_copies(workspace, use)
     now, logins = workspace.clock(), load_checks(workspace, outcomes)
     statuses = [
         SecretStatus(path, now, error=str(outcome), code=code_of(outcome))
@@ -154,13 +151,11 @@ def secret_statuses(
     return [replace(s, copies=shown_copies(s, copies.of.get(s.path, ()))) for s in statuses], copies
 
 
-def statuses_without_copies(
-    workspace: Workspace, listed: Callable[[Listing | None], object] = lambda _: None
-) -> dict[str, SecretStatus | KeyturnError]:
+def statuses_without_copies(workspace: Workspace, use: Use = lambda _: None) -> dict[str, SecretStatus | KeyturnError]:
     paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
     with list_secrets(workspace, len(paths)) as listing:
         outcomes = of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
-        listed(listing)
+        use(listing)
     return outcomes
 
 

@@ -53,7 +53,7 @@ def setup_prefect(
     if apply:
         register_project(catalogue, failure_url, workspace)
     note(f"looking at Prefect at {api}")
-    checks = in_prefect(names, api, declared.unneeded_queues)
+    checks = in_prefect(names, api, declared)
     results = [each for each in checks if each.grade != "ok"]
     if results:
         write_table(("", "what", "how it is, and what to do"), rows(results))

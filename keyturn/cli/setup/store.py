@@ -95,7 +95,18 @@ def setup_store(
         return write_role(name, settings, documents)
     if apply:
         return write_policies(name, settings, documents)
-    return note(NEXT.get(settings.kind) or NONE.format(kind=settings.kind))
+    return note(NEXT.get(settings.kind) or needs_of(catalogue, settings) or NONE.format(kind=settings.kind))
+
+
+def needs_of(catalogue: Path | None, settings: "StoreSettings") -> str:
+    """What the login to a store of a recipe needs; empty for other stores."""
+    from keyturn.catalogue.stores.http import HttpStoreSettings
+    from keyturn.cli.catalogue.stores import find_store, open_stores
+
+    if not isinstance(settings, HttpStoreSettings) or settings.recipe is None:
+        return ""
+    needs = find_store(open_stores(catalogue), settings.recipe).facts.needs
+    return f"the service has no document for it. The login in {settings.token_file} needs: {needs}"
 
 
 def write_documents(documents: "list[Document]", directory: Path | None, as_json: bool) -> None:

@@ -87,7 +87,8 @@ class Listing:
     ``next`` points to the next page: a link, or a token for ``{{next}}`` in the path ``more``. A Link header with
     rel="next" (RFC 8288) is always followed. ``in_force`` are a live entry's conditions, since some lists keep ended
     ones. Without ``next``, ``more`` has ``{{page}}``, counted from ``first_page``, or ``{{offset}}``; the last page is
-    empty, or has fewer entries than ``page_size``.
+    empty, or has fewer entries than ``page_size``. ``members``: the list is a mapping, and each member an entry with
+    ``key`` and ``value``. ``total`` points to the number of all entries. ``none`` are the answers for an empty list.
     """
 
     request: Request
@@ -97,6 +98,9 @@ class Listing:
     in_force: tuple[Condition, ...] = ()
     page_size: int | None = None
     first_page: int = 1
+    members: bool = False
+    total: str | None = None
+    none: tuple[AnswerPattern, ...] = ()
 
 
 class Answer:
@@ -144,6 +148,17 @@ class Answer:
         """The members of the list at ``pointer``; None if it is not a list."""
         value = _at(self.__said, pointer)
         return tuple(Answer(self.status, member) for member in value) if isinstance(value, list) else None
+
+    def members(self, pointer: str = "") -> tuple["Answer", ...] | None:
+        """The members of the mapping at ``pointer``, each as ``key`` and ``value``; None if it is not a mapping."""
+        value = _at(self.__said, pointer)
+        if not isinstance(value, dict):
+            return None
+        return tuple(Answer(self.status, {"key": key, "value": inner}) for key, inner in value.items())
+
+    def at(self, pointer: str) -> "Answer":
+        """The part at ``pointer``."""
+        return Answer(self.status, _at(self.__said, pointer), is_page=self.is_page)
 
     def __repr__(self) -> str:
         return f"Answer({self.status}, '{MASK}')"

@@ -254,7 +254,7 @@ class LeavesSessions(Protocol):
     """Capability: sessions of an account outlive its revocation."""
 
     def left_open(self, account: str) -> str:
-        """Which sessions outlive it, for people."""
+        """Which sessions outlive it, for people; empty if none."""
 
 
 class TellsGrants(Protocol):
@@ -265,6 +265,13 @@ class TellsGrants(Protocol):
 
         Logs in as the admin and changes nothing. ``accounts`` may not exist yet. Raises Denied, Unavailable.
         """
+
+
+class Reachable(Protocol):
+    """Capability: can be tried without any account."""
+
+    def reach(self) -> None:
+        """Connect, and sign in where there is a login to try. Changes nothing. Raises Denied, Invalid, Unavailable."""
 
 
 class ReadsConnections(Protocol):

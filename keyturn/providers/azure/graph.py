@@ -172,6 +172,10 @@ class MicrosoftGraph:
         except CandidateRejected:
             return False
 
+    def reach(self) -> None:
+        """Sign in; a token shows nothing of its permissions."""
+        self._rest.token("sign in to", self.name)
+
     def close(self) -> None:
         self._rest.close()
 

@@ -124,6 +124,10 @@ class AzureResourceManager:
             raise Unavailable("sign in to", self._named(account), problem, "Set this machine's clock, or try again")
         return False
 
+    def reach(self) -> None:
+        """Sign in; a token shows nothing of its permissions."""
+        self._rest.token("sign in to", self.name)
+
     def close(self) -> None:
         self._rest.close()
 

@@ -31,11 +31,15 @@ def crc32c(data: bytes) -> int:
 
 
 def open_client(
-    name: str, location: str | None, endpoint: str | None, ca_file: str | None = None
+    name: str,
+    location: str | None,
+    endpoint: str | None,
+    ca_file: str | None = None,
+    token_file: str | None = None,
 ) -> SecretManagerServiceClient:
     """The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints")."""
     if endpoint is not None:
-        return SecretManagerServiceClient(transport=emulator_transport(endpoint, name, ca_file))
+        return SecretManagerServiceClient(transport=emulator_transport(endpoint, name, ca_file, token_file))
     regional = f"secretmanager.{location}.rep.googleapis.com" if location else None
     return SecretManagerServiceClient(client_options=ClientOptions(api_endpoint=regional))
 
@@ -47,8 +51,10 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
     return {"replication": {"user_managed": {"replicas": replicas}} if replicas else {"automatic": {}}}
 
 
-def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
-    """TLS with ``ca_file``, else plain text to this machine only; without credentials."""
+def emulator_transport(
+    endpoint: str, name: str, ca_file: str | None = None, token_file: str | None = None
+) -> SecretManagerServiceGrpcTransport:
+    """TLS with ``ca_file``, else plain text to this machine only; without credentials but the emulator's own token."""
     host, _, port = endpoint.rpartition(":")
     if not (host and port.isdigit()) or (ca_file is None and not is_loopback(host)):
         problem = f"endpoint {endpoint!r} is not a loopback host:port, and has no ca_file"
@@ -58,13 +64,16 @@ def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> 
     options.append(("grpc.max_receive_message_length", LARGEST_ANSWER))
     if ca_file is None:
         return SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint, options=options))
-    trust = grpc.ssl_channel_credentials(_authorities(ca_file, name))
+    trust = grpc.ssl_channel_credentials(_content(ca_file, "ca_file", name))
+    if token_file is not None:
+        token = _content(token_file, "token_file", name).decode().strip()
+        trust = grpc.composite_channel_credentials(trust, grpc.access_token_call_credentials(token))
     return SecretManagerServiceGrpcTransport(channel=grpc.secure_channel(endpoint, trust, options=options))
 
 
-def _authorities(ca_file: str, name: str) -> bytes:
+def _content(file: str, key: str, name: str) -> bytes:
     try:
-        return Path(ca_file).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
-        problem = f"its ca_file {ca_file} can't be read: {error.strerror}"
+        problem = f"its {key} {file} can't be read: {error.strerror}"
         raise Invalid("open", name, problem, "Correct the path, and who may read the file") from None

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
+import grpc
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
+from google.iam.v1 import iam_policy_pb2  # type: ignore[import-untyped]
 
 from keyturn.core.errors import Denied, NotFound
 from keyturn.core.rights import gcp_rights
@@ -51,7 +53,8 @@ ON_PROJECT: Final = (
 
 ABSENT: Final = "it does not exist yet, and Google reports rights only for what exists"
 UNNAMED: Final = "only the hub knows these names, and Google reports rights only by name"
-EMULATED: Final = "an emulator has no Resource Manager, which would report it"
+ON_PROJECTS: Final = "/google.cloud.resourcemanager.v3.Projects/TestIamPermissions"
+EMULATED: Final = "this emulator has no Resource Manager, which would report it"
 
 
 def ask_secret_manager(
@@ -63,6 +66,7 @@ def ask_secret_manager(
     location: str | None = None,
     endpoint: str | None = None,
     ca_file: str | None = None,
+    token_file: str | None = None,
     old_versions: str = "disable",
     resource_manager: str | None = None,
     **others: Any,
@@ -76,13 +80,15 @@ def ask_secret_manager(
     parent = f"projects/{project}" + (f"/locations/{location}" if location else "")
     needed_there = gcp_rights.on_project(copies)
     everywhere = needed_there + (() if gcp_rights.conditions(scope, copies) else needed)
-    if endpoint is None or resource_manager is not None:
-        yield from _on_project(name, project, everywhere, resource_manager)
-    else:
-        yield from (Verdict(permission, parent, True, None, EMULATED, askable=False) for permission in needed_there)
     with _translated(name):
-        client = open_client(name, location, endpoint, ca_file)
+        client = open_client(name, location, endpoint, ca_file, token_file)
     with closing(client.transport), ThreadPoolExecutor(AT_ONCE) as pool:
+        if endpoint is None or resource_manager is not None:
+            yield from _on_project(name, project, everywhere, resource_manager)
+        elif (held := _held_at_emulator(name, client, project)) is not None:
+            yield from _compared(project, everywhere, held)
+        else:
+            yield from (Verdict(permission, parent, True, None, EMULATED, askable=False) for permission in needed_there)
         asking = _Secrets(name, client, parent, (*needed, *(set(needed_there) & set(ON_SECRET))))
         for verdicts in pool.map(asking.about, copies.names):
             yield from verdicts
@@ -116,9 +122,29 @@ BEYOND_KEYS: Final = (
 def _on_project(name: str, project: str, needed: Sequence[str], endpoint: str | None) -> Iterator[Verdict]:
     with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
         held = iam.permissions_on_project(ON_PROJECT)
+    yield from _compared(project, needed, held)
+
+
+def _compared(project: str, needed: Sequence[str], held: frozenset[str]) -> Iterator[Verdict]:
     place = f"projects/{project}"
     yield from (Verdict(permission, place, True, permission in held) for permission in needed)
     yield from (Verdict(permission, place, False, True) for permission in ON_PROJECT if permission in held - {*needed})
+
+
+def _held_at_emulator(name: str, client: Any, project: str) -> frozenset[str] | None:
+    """An emulator's answer at its own address, where Google has another; None from one without Resource Manager."""
+    ask = client.transport.grpc_channel.unary_unary(
+        ON_PROJECTS,
+        request_serializer=lambda request: request.SerializeToString(),
+        response_deserializer=iam_policy_pb2.TestIamPermissionsResponse.FromString,
+    )
+    request = iam_policy_pb2.TestIamPermissionsRequest(resource=f"projects/{project}", permissions=ON_PROJECT)
+    try:
+        return frozenset(ask(request, timeout=DEADLINE).permissions)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return None
+        raise from_gcp(api.from_grpc_error(error), DOING, name) from None  # type: ignore[no-untyped-call]
 
 
 class _Secrets:

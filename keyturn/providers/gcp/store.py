@@ -80,6 +80,7 @@ class GcpSecretManager:
         location: str | None = None,
         endpoint: str | None = None,
         ca_file: str | None = None,
+        token_file: str | None = None,
         replication: Sequence[str] = (),
         kms_key_name: str | None = None,
         annotations: Mapping[str, str] | None = None,
@@ -89,7 +90,8 @@ class GcpSecretManager:
     ) -> None:
         """Raises Denied without credentials, and Invalid for settings out of bounds.
 
-        ``endpoint`` is a loopback host:port without credentials, or any address with a ``ca_file`` (PEM).
+        ``endpoint`` is a loopback host:port without credentials, or any address with a ``ca_file`` (PEM), which may
+        get the token in ``token_file``.
         """
         self.name = name
         self._location = location
@@ -105,7 +107,7 @@ class GcpSecretManager:
         if problem:
             raise errors.Invalid("open", name, problem, "Correct the store's settings")
         with self._translated("open"):
-            self._client = open_client(name, location, endpoint, ca_file)
+            self._client = open_client(name, location, endpoint, ca_file, token_file)
         self._past = GcpPast(self._client, self._call, self._pages, self._path, self._access, self._named)
         calls = self._client, self._call, self._pages, self._path, self._access
         self.shared = SharedGcp(name, *calls, self._parent, self._kept)

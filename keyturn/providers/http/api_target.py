@@ -3,7 +3,8 @@
 import base64
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -25,11 +26,25 @@ from keyturn.providers.http.api_login import SIGN_IN, ApiLogin, Values
 from keyturn.providers.outbound import keep_to
 from keyturn.settings.api_logins import TOKEN, ApiLoginSettings
 
-API: Final = RemoteServer(
-    check="Check the target's url, that it runs, and its timeout",
-    address="the target's url",
-    authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
-)
+
+@dataclass(frozen=True)
+class Wording:
+    """What the hints of errors name: the ``entry`` of the catalogue, its ``login``, and who describes its requests."""
+
+    entry: str = "target"
+    login: str = "the credential at the target's `admin` path"
+    author: str = "the catalogue"
+
+    @property
+    def server(self) -> RemoteServer:
+        return RemoteServer(
+            check=f"Check the {self.entry}'s url, that it runs, and its timeout",
+            address=f"the {self.entry}'s url",
+            authority=f"Give the CA that signed it as the {self.entry}'s ca_file, or renew the certificate",
+        )
+
+
+TARGET: Final = Wording()
 LARGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
 LARGEST_REQUEST: Final = 1024 * 1024
 """Characters that the values put into one request may have: texts of a catalogue can name a value many times."""
@@ -62,8 +77,12 @@ class HttpApi:
         login: ApiLoginSettings | None = None,
         test_url: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wording: Wording = TARGET,
+        largest_answer: int = LARGEST_ANSWER,
     ) -> None:
         self.name = name
+        self._wording = wording
+        self._largest = largest_answer
         self._url = url.rstrip("/")
         self._admin = admin
         self._headers = dict(headers or {})
@@ -98,15 +117,23 @@ class HttpApi:
         return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        page, entries, count = PageRequest(listing.request, fields, self._url), list[Answer](), 0
-        for number in range(listing.first_page, listing.first_page + MOST_PAGES):
+        return [entry for page in self.pages(listing, fields, doing) for entry in page]
+
+    def pages(
+        self, listing: Listing, fields: SecretFields, doing: str, most: int = MOST_PAGES
+    ) -> Iterator[Sequence[Answer]]:
+        """Yield the entries of each page. Raises like :meth:`call`, and Unavailable for a list of another length."""
+        page, count = PageRequest(listing.request, fields, self._url), 0
+        for number in range(listing.first_page, listing.first_page + most):
             answer, url = self._asked(page, doing)
+            if any(pattern.matches(answer) for pattern in listing.none):
+                return
             self._accepted(answer, listing.request, doing)
-            members = answer.entries(listing.items)
+            members = answer.members(listing.items) if listing.members else answer.entries(listing.items)
             if members is None:
-                hint = "Point `items` of the list to it, in the catalogue"
+                hint = f"Point `items` of the list to it, in {self._wording.author}"
                 raise Invalid(doing, self.name, "its answer holds no list where one should be", hint)
-            entries += (entry for entry in members if all(map(entry.meets, listing.in_force)))
+            yield [entry for entry in members if all(map(entry.meets, listing.in_force))]
             count += len(members)
             if listing.more and listing.next is None:
                 numbered = fields.merged({"page": str(number + 1), "offset": str(count)})
@@ -116,10 +143,26 @@ class HttpApi:
             else:
                 following = self._following(listing, answer, page, url, doing)
             if following is None:
-                return entries
+                self._insist_on_count(listing, answer, count, doing)
+                return
             page = following
         hint = "Ask for more entries a page in the list's path, or for fewer; check that `more` leads to other pages"
-        raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
+        raise Invalid(doing, self.name, f"its list does not end within {most} pages", hint)
+
+    def _insist_on_count(self, listing: Listing, answer: Answer, count: int, doing: str) -> None:
+        total = answer.text(listing.total) if listing.total is not None else None
+        if total is not None and total.reveal() != str(count):
+            problem = f"its list has {count} entries, and says that there are others"
+            hint = "Nothing was taken for the whole list; it is asked again. See what answers at its address"
+            raise Unavailable(doing, self.name, problem, hint)
+
+    def reach(self) -> None:
+        """Any answer will do. No address gets a credential, except that of the login."""
+        for scheme, host in self._sessions:
+            with suppress(Throttled):
+                self._sent(FilledRequest("HEAD", f"{scheme}://{host}/", {}, json=None, form=None), "reach")
+        if self._login:
+            self._login.token()
 
     def close(self) -> None:
         for session in self._sessions.values():
@@ -161,7 +204,7 @@ class HttpApi:
         except ValueError:
             url = ""
         if url_origin(url) != url_origin(self._url):
-            hint = "Check the target's url: scheme, host and port must be those of its links"
+            hint = f"Check the {self._wording.entry}'s url: scheme, host and port must be those of its links"
             raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
         return url
 
@@ -240,7 +283,9 @@ class HttpApi:
             raise self._unanswered(error, doing) from None
         if slower := slower_pace(answer, doing, self.name):
             raise slower
-        if refused := from_plain_http(answer.status_code, raw.decode("latin-1"), doing, self.name, API):
+        if refused := from_plain_http(
+            answer.status_code, raw.decode("latin-1"), doing, self.name, self._wording.server
+        ):
             raise refused
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
 
@@ -248,14 +293,14 @@ class HttpApi:
         raw = bytearray()
         for chunk in answer.iter_content(65_536):
             raw += chunk
-            if len(raw) > LARGEST_ANSWER:
-                problem = f"its answer is longer than {LARGEST_ANSWER >> 20} MiB"
-                raise Invalid(doing, self.name, problem, "Check the path in the catalogue")
+            if len(raw) > self._largest:
+                problem = f"its answer is longer than {self._largest >> 20} MiB"
+                raise Invalid(doing, self.name, problem, f"Check the path in {self._wording.author}")
         return bytes(raw)
 
     def _accepted(self, answer: Answer, request: Request, doing: str, *, as_admin: bool = True) -> Answer:
         if answer.status not in request.statuses:
-            raise from_status(answer.status, doing, self.name, as_admin=as_admin)
+            raise from_status(answer.status, doing, self.name, self._wording, as_admin=as_admin)
         if lacks := shortfall(request, answer):
             hint = "See the API's own log, and compare `expect` of this request with its documentation"
             raise Invalid(doing, self.name, f"answered {answer.status} {lacks}", hint)
@@ -269,8 +314,13 @@ class HttpApi:
             problem = f"its ca_file {next(iter(self._sessions.values())).verify} can't be read"
             return Invalid(doing, self.name, problem, "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
-            return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
-        return from_connection(error, doing, self.name, API)
+            return Invalid(
+                doing,
+                self.name,
+                "the request can't be sent",
+                f"Correct the {self._wording.entry}'s url, and the request",
+            )
+        return from_connection(error, doing, self.name, self._wording.server)
 
 
 @dataclass(frozen=True)
@@ -349,22 +399,28 @@ def slower_pace(answer: requests.Response, doing: str, name: str) -> Throttled |
     return None
 
 
-def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) -> KeyturnError:
+def from_status(
+    status: int, doing: str, name: str, wording: Wording = TARGET, *, as_admin: bool = True
+) -> KeyturnError:
     problem = f"answered {status}"
     if not as_admin and status in (400, 401, 403, 409, 422):
         hint = "If that refuses a key, describe it under `refused` of `test`, in the catalogue"
         return Invalid(doing, name, f"{problem}, which neither accepts nor refuses the key", hint)
     if status in (401, 403):
-        return Denied(doing, name, problem, "Check the credential at the target's `admin` path, and its permissions")
+        return Denied(doing, name, problem, f"Check {wording.login}, and its permissions")
     if status in (404, 410):
-        return NotFound(doing, name, problem, "Check the target's url and the path of this request, in the catalogue")
+        hint = f"Check the {wording.entry}'s url and the path of this request, in {wording.author}"
+        return NotFound(doing, name, problem, hint)
     if status == 408 or status >= 500:
         return Unavailable(doing, name, problem, "See the API's own log if it continues")
     if 300 <= status < 400:
-        return Invalid(doing, name, f"{problem}, a redirect, which is not followed", "Give the target's final url")
+        return Invalid(
+            doing, name, f"{problem}, a redirect, which is not followed", f"Give the {wording.entry}'s final url"
+        )
     if status < 300:
         return Invalid(doing, name, f"{problem}, which is not expected", "Name it under the request's `expect`")
-    return Invalid(doing, name, problem, "Compare this request in the catalogue with the API's documentation")
+    hint = f"Compare this request in {wording.author} with the API's documentation"
+    return Invalid(doing, name, problem, hint)
 
 
 def url_origin(url: str) -> tuple[str, str]:

@@ -282,7 +282,7 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
             )
             return Denied(doing, name, problem, hint)
         case vault.Forbidden() | vault.Unauthorized():
-            hint = f"Give this identity's policy the path {path} (`keyturn setup store` writes it)"
+            hint = f"Give this identity's policy the path {path} (`keyturn setup hub --apply` does)"
             return Denied(doing, name, "the hub denies it", f"{hint}, or renew its login. {WRONG_MOUNT}")
         case vault.RateLimitExceeded():
             return Throttled(doing, name, "the hub asks for a slower pace", "It is tried again by itself")

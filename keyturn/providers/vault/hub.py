@@ -142,11 +142,7 @@ class VaultHub:
 
     def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
         """None on Vault, whose listings hold only names."""
-        listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix)
-        if listed is None:
-            return None
-        # An entry without a version was only prepared.
-        return {path: _newest(metadata) for path, metadata in listed.items() if metadata["current_version"]}
+        return VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix, _newest)
 
     def list_state(self, prefix: str) -> Iterator[str]:
         for key in self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix)):
@@ -376,9 +372,10 @@ def _number(version: object) -> int:
     return version
 
 
-def _newest(metadata: Mapping[str, Any]) -> VersionInfo:
+def _newest(metadata: Mapping[str, Any]) -> VersionInfo | None:
     number = int(metadata["current_version"])
-    return _version(number, metadata["versions"][str(number)])
+    # An entry without a version was only prepared.
+    return _version(number, metadata["versions"][str(number)]) if number else None
 
 
 def _version(number: int, metadata: Mapping[str, Any]) -> VersionInfo:

@@ -5,9 +5,9 @@ policy for it; there each secret is read. Source: "KV secrets engine version 2 (
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.providers.pages import HINT, PageGuard
@@ -26,6 +26,7 @@ MOST_FOLDERS: Final = 200_000
 DEEPEST: Final = 100
 
 Described = tuple[str, Mapping[str, Any]]
+T = TypeVar("T")
 
 
 class VaultListing:
@@ -48,26 +49,22 @@ class VaultListing:
                 elif metadata is not None:
                     yield path, metadata
 
-    def metadata_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
-        """The metadata of everything below ``prefix``, by the path within it.
+    def metadata_below(self, prefix: str, facts: Callable[[Mapping[str, Any]], T | None]) -> dict[str, T] | None:
+        """The ``facts`` of the metadata of everything below ``prefix``, by the path within it; without their Nones.
 
-        None if a listing has no metadata: an unlisted entry must not count as absent.
+        None if a listing has no metadata: an unlisted entry must not count as absent. Metadata is kept for a page only.
         """
-        begin, folders, entries = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
+        begin, folders, entries = f"{prefix.strip('/')}/", [""], dict[str, T]()
         guard = PageGuard("list", self._name, MOST_FOLDERS)
         with ThreadPoolExecutor(THREADS) as pool:
             while folders:
                 folders = [self._enter(guard, folder) for folder in folders]
-                pages = list(pool.map(lambda folder: self._pages(begin + folder), folders))
+                pages = list(pool.map(lambda folder: self._pages(begin + folder, facts), folders))
                 if None in pages:
                     return None
-                listed = {
-                    folder + name: metadata
-                    for folder, page in zip(folders, pages, strict=True)
-                    for name, metadata in page or ()
-                }
-                folders = [path for path in listed if path.endswith("/")]
-                entries |= {path: metadata for path, metadata in listed.items() if metadata is not None}
+                listed = [(folder, *entry) for folder, page in zip(folders, pages, strict=True) for entry in page or ()]
+                folders = [folder + name for folder, name, _ in listed if name.endswith("/")]
+                entries.update((folder + name, fact) for folder, name, fact in listed if fact is not None)
         return entries
 
     def _enter(self, guard: PageGuard, folder: str) -> str:
@@ -75,9 +72,11 @@ class VaultListing:
             raise Unavailable("list", self._name, f"its folders are more than {DEEPEST} deep", HINT)
         return guard.follow(folder)
 
-    def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
+    def _pages(self, folder: str, facts: Callable[[Mapping[str, Any]], T]) -> list[tuple[str, T | None]] | None:
         page = self._page(folder, "")
-        return None if page is None else list(self._from(folder, page))
+        if page is None:
+            return None
+        return [(name, None if metadata is None else facts(metadata)) for name, metadata in self._from(folder, page)]
 
     def of(self, paths: Collection[str]) -> Iterator[Described]:
         """Only these secrets, without absent ones. Raises Denied."""

@@ -61,7 +61,7 @@ class KvMount:
         except Denied:
             problem = "the hub has no such mount, or lets this login do nothing in it"
             hint = f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
-            hint += f" {self.path}/metadata/*: `keyturn setup store` writes it"
+            hint += f" {self.path}/metadata/*: `keyturn setup hub --apply` does"
             raise Denied("use", called, problem, hint) from None
         if (path := str(mount.get("path", "")).strip("/")) != self.path.strip("/"):
             problem = f"it is a folder of the mount {path}" if path else "the hub has no such mount"

@@ -25,8 +25,10 @@ def make_way(
         names = f" ({retirement.names})" if retirement.names else ""
         held_by = "; ".join(retirement.held_by)
         problem = f"the credential before version {retirement.version}{names} is not retired: {held_by}"
-        at_once = f"keyturn rotate {path} --now --end-previous"
-        hint = f"Nothing was changed. Wait until nothing holds it, or end it at once: `{at_once}`"
+        early, at_once = f"keyturn retire {path} --early", f"keyturn rotate {path} --now --end-previous"
+        hint = (
+            f"Nothing was changed. Wait until nothing holds it, skip its grace: `{early}`, or end it now: `{at_once}`"
+        )
         raise PreviousUnended("rotate", path, problem, hint)
     return retirement
 

@@ -4,19 +4,22 @@ Failed checks are reported. A secret that a rotation or revocation holds is skip
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.ports.hub import Survey
 from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.core.rotation_record import Record
 from keyturn.core.schedule.facts import delay
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.entries import update_state
 from keyturn.rotation.state.journal import entry, note_down
+from keyturn.rotation.state.quiet_period import FEW, Listing
 from keyturn.rotation.state.record_store import load_record
 
 LOGINS: Final = "logins"
@@ -89,6 +92,7 @@ class LoginCheck:
 
 
 Checks = dict[str, LoginCheck]
+Load = Callable[[str], Record]
 
 
 # --- when to check
@@ -122,17 +126,19 @@ def check_logins(workspace: Workspace, paths: Iterable[str], *, whose_turn: bool
     paths, now = list(paths), workspace.clock()
     before = load_checks(workspace, paths)
     wanted = [path for path in paths if not whose_turn or is_login_due(before.get(path), path, now)]
-    results = side_by_side(lambda path: check_login(workspace, path, before.get(path)), wanted, AT_ONCE)
+    # What the listing shows as quiet is neither held nor ended; a refusal reads the record again.
+    record = Listing(workspace, Survey()).load if len(wanted) > FEW else partial(load_record, workspace)
+    results = side_by_side(lambda path: check_login(workspace, path, before.get(path), record), wanted, AT_ONCE)
     tried = {path: check for path, check in zip(wanted, results, strict=True) if check is not None}
     keep_checks(workspace, tried)
     note_changes(workspace, before, tried)
     return tried
 
 
-def check_login(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginCheck | None:
+def check_login(workspace: Workspace, path: str, last: LoginCheck | None, record: Load) -> LoginCheck | None:
     """The result of logging in with CURRENT; None while the secret is held, or before its first version."""
     try:
-        return _tried(workspace, path, last)
+        return _tried(workspace, path, last, record(path))
     except KeyturnError as error:
         return since(last, LoginCheck(Login.UNTRIED, 0, workspace.clock(), workspace.clock(), why=str(error)))
     except Exception as error:  # noqa: BLE001  what one secret suffers from stops no other, and could hold a value
@@ -140,9 +146,8 @@ def check_login(workspace: Workspace, path: str, last: LoginCheck | None) -> Log
         return since(last, LoginCheck(Login.UNTRIED, 0, workspace.clock(), workspace.clock(), why=why))
 
 
-def _tried(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginCheck | None:
+def _tried(workspace: Workspace, path: str, last: LoginCheck | None, before: Record) -> LoginCheck | None:
     """Log in with CURRENT; a refusal counts only where the secret didn't change during the check."""
-    before = load_record(workspace, path)
     if occupied(before):
         return None
     current, now = workspace.hub.read(path), workspace.clock()
@@ -218,9 +223,7 @@ def current_check(checks: Checks, path: str, version: int) -> LoginCheck | None:
 def keep_checks(workspace: Workspace, tried: Checks) -> None:
     """Save the results, an entry for each hour."""
     hours = {hour: [path for path in tried if hour_of(path) == hour] for hour in {hour_of(path) for path in tried}}
-    side_by_side(
-        lambda hour: _lay(workspace, hour, {path: tried[path] for path in hours[hour]}), sorted(hours), AT_ONCE
-    )
+    side_by_side(lambda hour: _lay(workspace, hour, {p: tried[p] for p in hours[hour]}), sorted(hours), AT_ONCE)
 
 
 def _lay(workspace: Workspace, hour: int, tried: Checks) -> None:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
@@ -83,7 +83,7 @@ class Listing:
         self._secrets = secrets
         self._workspace = workspace
         self.records = workspace.hub.newest_states(ROTATIONS)
-        self._days = {part: _day(workspace.clock(), part) for part in range(PARTS)}
+        self._days = {part: (workspace.clock() - part * APART).date().isoformat() for part in range(PARTS)}
         self._before = self._remembered() if self.records else {}
         self._now: dict[str, Remembered] = {}
 
@@ -180,8 +180,3 @@ def _parted(records: Mapping[str, Remembered]) -> dict[int, dict[str, Remembered
     for path, record in records.items():
         parts[zlib.crc32(path.encode()) % PARTS][path] = record
     return parts
-
-
-def _day(now: datetime, part: int) -> str:
-    """The present day of this part; each part's day begins at another time."""
-    return (now - part * APART).date().isoformat()

@@ -18,6 +18,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="directory of the secrets and of the access key")
     parser.add_argument("--credentials", type=Path, help="file of that key, if not in there")
     parser.add_argument("--reader-credentials", type=Path, help="file of a key that may only read secrets")
+    parser.add_argument(
+        "--login-credentials", type=Path, action="append", default=[], help="file of the key of the user FILE"
+    )
     parser.add_argument("--key-settle-seconds", type=float, default=0, help="until a user's new access key is known")
     arguments = parser.parse_args()
     with socket.socket() as listener:
@@ -32,7 +35,8 @@ def main() -> int:
         # Loading moto takes a second; a taken port is told before that.
         from local.emulators.aws.server import serve
 
-        keys = arguments.credentials or arguments.data / "credentials", arguments.reader_credentials
+        first = arguments.credentials or arguments.data / "credentials"
+        keys = first, arguments.reader_credentials, arguments.login_credentials
         serve(listener, arguments.data, keys, arguments.key_settle_seconds, tls)
     return 0
 

@@ -3,6 +3,7 @@
 import json
 import secrets
 import string
+from collections.abc import Iterable
 from configparser import ConfigParser
 from io import StringIO
 from pathlib import Path
@@ -19,12 +20,16 @@ USERS: Final = {ADMIN: ["*"], READER: ["secretsmanager:GetSecretValue", "secrets
 """What each of them may do."""
 
 
-def admit(path: Path, reader: Path | None = None) -> None:
+def admit(path: Path, reader: Path | None = None, logins: Iterable[Path] = ()) -> None:
     """Let the key in this shared-credentials file do everything, and that in ``reader`` read secrets and no more.
 
+    Each of ``logins`` is the key of a user with the file's name, who may do everything until its policies are replaced.
     A file that is absent is made first.
     """
     _admit(path, ADMIN)
+    for login in logins:
+        USERS[login.name] = ["*"]
+        _admit(login, login.name)
     if reader is not None:
         _admit(reader, READER)
 

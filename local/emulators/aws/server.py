@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import traceback
+from collections.abc import Sequence
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -138,13 +139,14 @@ class Keeper(threading.Thread):
 def serve(
     listener: socket.socket,
     data: Path,
-    keys: tuple[Path, Path | None],
+    keys: tuple[Path, Path | None, Sequence[Path]],
     key_settle: float = 0,
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Answer on ``listener`` until SIGTERM or SIGINT; says ``ready`` when it does. Secrets lie in ``data``.
 
-    ``keys`` are the files of the access key that may do everything, and of one that may only read secrets, if any.
+    ``keys`` are the files of the access key that may do everything, of one that may only read secrets, if any, and
+    those of other users.
     It speaks TLS where that is given. A user's new access key is known ``key_settle`` seconds after it was made.
     """
     private_directory(data)

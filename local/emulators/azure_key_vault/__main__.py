@@ -3,12 +3,15 @@
 import argparse
 import os
 import sys
+from functools import partial
+from pathlib import Path
 
-from local.emulators.azure_key_vault.auth import ADMINISTRATOR, SECRETS_USER, Application, Directory
+from local.emulators.azure_key_vault.auth import ADMINISTRATOR, SECRETS_USER, Application, Directory, assign
 from local.emulators.azure_key_vault.emulator import Emulator
 from local.emulators.azure_key_vault.server import PROGRAM, Server
 from local.emulators.azure_key_vault.throttle import Limits
 from local.emulators.http_server import cannot_serve, parser, serve
+from local.emulators.rights import Rights
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -20,6 +23,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     made.add_argument("--client-secret-env", default="AZURE_CLIENT_SECRET", metavar="NAME")
     made.add_argument("--reader-client-id", help="may only read secrets")
     made.add_argument("--reader-client-secret-env", metavar="NAME")
+    made.add_argument(
+        "--login-secret", type=Path, action="append", default=[], help="of the client FILE; its rights are in FILE.json"
+    )
     made.add_argument("--identity-header-env", default="IDENTITY_HEADER", metavar="NAME", help="for /msi/token")
     made.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
     made.add_argument("--creates-per-10s", type=int, help="refuse more new secret versions than this with 429")
@@ -34,6 +40,9 @@ def directory(args: argparse.Namespace) -> Directory:
     applications = [Application(args.client_id, _secret(args.client_secret_env), ADMINISTRATOR)]
     if args.reader_client_id:
         applications.append(Application(args.reader_client_id, _secret(args.reader_client_secret_env), SECRETS_USER))
+    for file in args.login_secret:
+        assign(file.name, None)
+        applications.append(Application(file.name, file.read_text(), file.name))
     return Directory(args.tenant_id, tuple(applications), os.environ.get(args.identity_header_env))
 
 
@@ -47,8 +56,9 @@ def _secret(variable: str | None) -> str:
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; 1 when the port can't be had."""
     args = arguments(argv)
+    rights = [Rights(file.with_suffix(".json"), partial(assign, file.name)) for file in args.login_secret]
     limits = Limits(args.requests_per_10s, args.creates_per_10s)
-    emulator = Emulator(args.data, directory(args), limits=limits, settle=args.settle_seconds)
+    emulator = Emulator(args.data, directory(args), limits=limits, settle=args.settle_seconds, rights=rights)
     try:
         server = Server(emulator, args.cert, args.key, args.port, host=args.host)
     except OSError as error:

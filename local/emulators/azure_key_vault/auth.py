@@ -1,6 +1,7 @@
 """Who calls, and what they may do: the Entra ID sign-in, App Service's managed identity, and roles."""
 
 import hmac
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,8 +13,10 @@ import jwt
 from jwt.types import Options
 
 from local.emulators.azure_key_vault.messages import Answer, Refusal, Request
+from local.emulators.rights import Documents
 
 RESOURCE: Final = "https://vault.azure.net"
+ACTIONS: Final = "Microsoft.KeyVault/vaults/"
 TOKEN_SECONDS: Final = 3599
 REMEMBERED_TOKENS: Final = 1_000
 OWN_TIME: Final[Options] = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
@@ -23,12 +26,12 @@ ADMINISTRATOR: Final = "Key Vault Administrator"
 SECRETS_OFFICER: Final = "Key Vault Secrets Officer"
 SECRETS_USER: Final = "Key Vault Secrets User"
 
-ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+ROLES: Final[dict[str, tuple[str, ...]]] = {
     ADMINISTRATOR: ("",),
     SECRETS_OFFICER: ("secrets/",),
     SECRETS_USER: ("secrets/getSecret/action", "secrets/readMetadata/action"),
 }
-"""What each built-in role allows, as beginnings of the data action's name after ``Microsoft.KeyVault/vaults/``."""
+"""What each built-in role allows, as beginnings of the data action's name after :data:`ACTIONS`."""
 
 ON_SECRETS: Final[dict[str, Mapping[str, tuple[str, ...]]]] = {}
 """What a role allows besides on single secrets, by their names in small letters, where it is assigned to these."""
@@ -194,6 +197,24 @@ class SignIn:
         return Answer({"access_token": token, **answer}, headers={"Cache-Control": "no-store"})
 
 
+def assign(role: str, documents: Documents | None) -> None:
+    """Let ``role`` stand for the custom roles and assignments among these documents; None for everything."""
+    if documents is None:
+        ROLES[role], ON_SECRETS[role] = ROLES[ADMINISTRATOR], {}
+        return
+    found = [json.loads(text) for name, text in documents.items() if name.endswith(".json")]
+    custom = {document["Name"]: document["DataActions"] for document in found if "DataActions" in document}
+    on_vault, on_secrets = list[str](), dict[str, tuple[str, ...]]()
+    for assignment in (assignment for document in found for assignment in document.get("assignments", ())):
+        actions = tuple(action.removeprefix(ACTIONS) for action in custom[assignment["role"]])
+        _, secret, name = assignment["scope"].partition("/secrets/")
+        if secret:
+            on_secrets[name.lower()] = (*on_secrets.get(name.lower(), ()), *actions)
+        else:
+            on_vault += actions
+    ROLES[role], ON_SECRETS[role] = tuple(on_vault), on_secrets
+
+
 def allow(role: str, action: str, name: str = "") -> None:
     """Raise a 403 refusal unless the role includes the data action, such as ``secrets/getSecret/action``.
 
@@ -205,7 +226,7 @@ def allow(role: str, action: str, name: str = "") -> None:
     message = (
         "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role "
         "definitions were changed recently, please observe propagation time.\r\n"
-        f"Action: 'Microsoft.KeyVault/vaults/{action}'\r\nAssignment: (not found)\r\n"
+        f"Action: '{ACTIONS}{action}'\r\nAssignment: (not found)\r\n"
     )
     raise Refusal(403, "Forbidden", message, "ForbiddenByRbac")
 

@@ -1,7 +1,7 @@
 """The vault as one function from request to answer."""
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from local.emulators.azure_key_vault.messages import Answer, Refusal, Request, b
 from local.emulators.azure_key_vault.secret_calls import SECRETS, SecretCalls
 from local.emulators.azure_key_vault.state import State
 from local.emulators.azure_key_vault.throttle import Limits, Throttle
+from local.emulators.rights import Rights
 
 API_VERSIONS: Final = ("2016-10-01", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01")
 
@@ -20,7 +21,8 @@ class Emulator:
     """One vault with its directory, kept under ``data``.
 
     ``settle`` is how many seconds a deletion, recovery or purge takes; with ``purge_protection`` no secret can be
-    purged; ``policies`` are built-in ones that deny what breaks them; ``clock`` tells the time in seconds since 1970.
+    purged; ``policies`` are built-in ones that deny what breaks them; ``clock`` tells the time in seconds since 1970;
+    ``rights`` are those of logins that may not do everything.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Emulator:
         policies: Container[str] = (),
         token_seconds: int = TOKEN_SECONDS,
         clock: Callable[[], float] = time.time,
+        rights: Iterable[Rights] = (),
     ) -> None:
+        self._rights = tuple(rights)
         self._state = State(data)
         self._sign_in = SignIn(directory, self._state.kept("token key"), clock, token_seconds)
         self.throttle = Throttle(limits or Limits())
@@ -72,6 +76,8 @@ class Emulator:
         if route is None:
             raise Refusal(405, "MethodNotAllowed", f"HTTP {request.method} not allowed")
         action, call = route
+        for rights in self._rights:
+            rights.refresh()
         self.throttle.admit(creates=action == "setSecret/action")
         name = request.parts[1] if len(request.parts) > 1 else ""
         allow(role, f"{root.removeprefix('deleted')}/{action}", name)

@@ -14,7 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 
 from deployments.server_options import add_certificate, add_host
-from local.emulators.gcp_secret_manager.admission import Admission
+from local.emulators.gcp_secret_manager.admission import Admission, Login
 from local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
 from local.emulators.gcp_secret_manager.servicer import make_server
 from local.emulators.gcp_secret_manager.state import State
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.require_token_env and not (token := os.environ.get(options.require_token_env)):
         return _complain(f"the environment variable {options.require_token_env} holds no token")
     state = State(options.data)
-    server = make_server(state, Admission(token, options.requests_per_minute), options.largest_page)
+    logins = [Login(file) for file in options.login_token]
+    server = make_server(state, Admission(token, options.requests_per_minute, logins), options.largest_page)
     try:
         _listen(server, options)
     except OSError as error:
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     add_certificate(parser)
     parser.add_argument("--data", type=Path, required=True, help="directory of its state; made if absent")
     parser.add_argument("--require-token-env", metavar="NAME", help="admit only the bearer token in this variable")
+    parser.add_argument(
+        "--login-token", type=Path, action="append", default=[], help="of a login; its rights are in FILE.json"
+    )
     parser.add_argument("--requests-per-minute", type=int, metavar="N", help="refuse calls above this quota")
     parser.add_argument(
         "--largest-page", type=int, default=LARGEST_PAGE, metavar="N", help="list at most this many on a page"

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
+import yaml
 
 from local.emulators.gcp_secret_manager.errors import Refused
 from local.emulators.gcp_secret_manager.messages import Pb
 from local.emulators.gcp_secret_manager.resource_names import read_parent, read_secret, read_version
+from local.emulators.rights import Documents
 
 TEXT: Final = r'("(?:[^"\\]|\\.)*")'
 ENDS: Final = re.compile(rf"resource\.name\.endsWith\({TEXT}\)")
@@ -62,6 +64,21 @@ def extract(text: str, template: str) -> str:
         return ""
     name, ends, _ = tail.partition(after) if after else (tail, "", "")
     return name if ends or not after else ""
+
+
+def bound(documents: Documents) -> list[Grant]:
+    """What the roles among these documents give, each under the conditions that its store has."""
+    files = {name: text for name, text in documents.items() if name.endswith(".yaml")}
+    texts = {name: yaml.safe_load(text) for name, text in files.items() if "---" not in text}
+    made = []
+    for name, role in texts.items():
+        if not isinstance(role, dict) or "includedPermissions" not in role:
+            continue
+        store = name.removesuffix(".yaml").removesuffix("-revoker").removesuffix("-project")
+        under = [text["expression"] for file, text in texts.items() if file.startswith(f"{store}-condition-")]
+        permissions = frozenset(role["includedPermissions"])
+        made += [Grant(permissions, each) for each in ([""] if name.endswith("-project.yaml") else under or [""])]
+    return made
 
 
 def check(grants: Collection[Grant] | None, rpc: str, request: Pb) -> None:

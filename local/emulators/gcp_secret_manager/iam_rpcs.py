@@ -4,14 +4,14 @@ What whoever calls may do is told by the grants of :mod:`admission`.
 """
 
 import secrets
+from collections.abc import Collection
 from typing import Any, Final
 
 import grpc
 from google.iam.v1 import iam_policy_pb2, policy_pb2  # type: ignore[import-untyped]
 
-from local.emulators.gcp_secret_manager.admission import Admission
 from local.emulators.gcp_secret_manager.errors import Refused, invalid
-from local.emulators.gcp_secret_manager.grants import held
+from local.emulators.gcp_secret_manager.grants import Grant, held
 from local.emulators.gcp_secret_manager.messages import Pb
 from local.emulators.gcp_secret_manager.resource_names import read_secret
 from local.emulators.gcp_secret_manager.state import State
@@ -46,11 +46,16 @@ def set_iam_policy(state: State, request: Pb) -> Pb:
     return policy
 
 
-def test_iam_permissions(state: State, request: Pb, admission: Admission) -> Pb:
+def test_iam_permissions(state: State, request: Pb, granted: Collection[Grant] | None) -> Pb:
     """Those of the permissions that the caller holds; none of a secret that is not there, which is no error."""
     for permission in request.permissions:
         if not permission.startswith("secretmanager.") or "*" in permission:
             invalid(f"Permission {permission} is not valid for this resource.")
     name = read_secret(request.resource)
-    own = held(admission.grants, request.permissions, str(name)) if state.find_secret(name) else []
+    own = held(granted, request.permissions, str(name)) if state.find_secret(name) else []
     return iam_policy_pb2.TestIamPermissionsResponse(permissions=own)
+
+
+def test_project_permissions(state: State, request: Pb, granted: Collection[Grant] | None) -> Pb:
+    """Those of the permissions that the caller holds on the whole project."""
+    return iam_policy_pb2.TestIamPermissionsResponse(permissions=held(granted, request.permissions, request.resource))

@@ -15,20 +15,23 @@ from local.emulators.gcp_secret_manager.messages import Pb, request
 from local.emulators.gcp_secret_manager.state import State
 
 SERVICE: Final = "google.cloud.secretmanager.v1.SecretManagerService"
+PROJECTS: Final = "google.cloud.resourcemanager.v3.Projects"
 _THREADS: Final = 16
-
-Rpc = Callable[[State, Pb], Pb]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One method of the service: what does it, and the protobuf class of its request."""
+    """One method of the service: what does it, and the protobuf class of its request.
 
-    run: Rpc
+    ``tells`` says that it answers what the caller may do, which it is given too.
+    """
+
+    run: Callable[..., Pb]
     request: Any
+    tells: bool = False
 
 
-def calls(largest_page: int, admission: Admission) -> dict[str, Call]:
+def calls(largest_page: int) -> dict[str, Call]:
     """Every method that the emulator knows."""
     return {
         "CreateSecret": Call(secret_rpcs.create_secret, request("CreateSecretRequest")),
@@ -49,28 +52,33 @@ def calls(largest_page: int, admission: Admission) -> dict[str, Call]:
         "DestroySecretVersion": Call(version_rpcs.destroy_secret_version, request("DestroySecretVersionRequest")),
         "GetIamPolicy": Call(iam_rpcs.get_iam_policy, iam_rpcs.GetIamPolicyRequest),
         "SetIamPolicy": Call(iam_rpcs.set_iam_policy, iam_rpcs.SetIamPolicyRequest),
-        "TestIamPermissions": Call(
-            partial(iam_rpcs.test_iam_permissions, admission=admission), iam_rpcs.TestIamPermissionsRequest
-        ),
+        "TestIamPermissions": Call(iam_rpcs.test_iam_permissions, iam_rpcs.TestIamPermissionsRequest, tells=True),
     }
+
+
+ON_PROJECTS: Final = {
+    "TestIamPermissions": Call(iam_rpcs.test_project_permissions, iam_rpcs.TestIamPermissionsRequest, tells=True)
+}
+"""What there is of Resource Manager, at the same address."""
 
 
 def make_server(state: State, admission: Admission, largest_page: int) -> grpc.Server:
     """A server with the whole service on it, not yet bound to a port."""
     # Two servers could share a port silently with SO_REUSEPORT, each answering some of the calls.
     server = grpc.server(ThreadPoolExecutor(_THREADS), options=[("grpc.so_reuseport", 0)])
-    handlers = {name: _handler(name, call, state, admission) for name, call in calls(largest_page, admission).items()}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    for service, known in ((SERVICE, calls(largest_page)), (PROJECTS, ON_PROJECTS)):
+        handlers = {name: _handler(name, call, state, admission) for name, call in known.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     return server
 
 
 def _handler(name: str, call: Call, state: State, admission: Admission) -> Any:
     def answer(message: Pb, context: grpc.ServicerContext) -> Pb:
         try:
-            admission.admit(context.invocation_metadata())
-            grants.check(admission.grants, name, message)
+            granted = admission.admit(context.invocation_metadata())
+            grants.check(granted, name, message)
             with state.transaction():
-                return call.run(state, message)
+                return call.run(state, message, granted) if call.tells else call.run(state, message)
         except Refused as refused:
             _abort(context, refused)
 

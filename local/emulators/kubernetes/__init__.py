@@ -6,8 +6,8 @@ Access" (who may do what), and the API conventions (Status). It runs no pods: a 
 tells what its controller would. It takes merge, strategic and apply patches, and no JSON patches.
 """
 
-from local.emulators.kubernetes.access import Account, rules, rules_of
+from local.emulators.kubernetes.access import Account, rules, rules_in, rules_of
 from local.emulators.kubernetes.emulator import Emulator
 from local.emulators.kubernetes.server import Server
 
-__all__ = ["Account", "Emulator", "Server", "rules", "rules_of"]
+__all__ = ["Account", "Emulator", "Server", "rules", "rules_in", "rules_of"]

@@ -2,13 +2,15 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from local.emulators.http_server import cannot_serve, parser, serve
-from local.emulators.kubernetes.access import READ, Account, rules
+from local.emulators.kubernetes.access import READ, Account, rules, rules_in
 from local.emulators.kubernetes.emulator import Emulator
 from local.emulators.kubernetes.objects import SECRETS, WORKLOADS
 from local.emulators.kubernetes.server import PROGRAM, Server
+from local.emulators.rights import Documents, Rights
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -17,6 +19,13 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     made = parser(PROGRAM, description, data="directory that keeps the objects between starts", tls=True)
     made.add_argument("--namespace", action="append", help="a namespace that is there; may be given again")
     made.add_argument("--token-file", type=Path, required=True, help="the token of who may do everything")
+    made.add_argument(
+        "--login-token",
+        type=Path,
+        action="append",
+        default=[],
+        help="of the service account FILE; its rights are in FILE.json",
+    )
     made.add_argument("--reader-token-file", type=Path, help="the token of who may only read")
     made.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
     return made.parse_args(argv)
@@ -28,7 +37,13 @@ def accounts(args: argparse.Namespace) -> list[Account]:
     if args.reader_token_file:
         reading = rules(**{kind.resource: READ for kind in (SECRETS, *WORKLOADS)})
         accounts.append(Account("system:serviceaccount:default:reader", _token(args.reader_token_file), reading))
-    return accounts
+    return [*accounts, *(login(file, None) for file in args.login_token)]
+
+
+def login(file: Path, documents: Documents | None) -> Account:
+    """The account of a login's token."""
+    granted = None if documents is None else rules_in(documents)
+    return Account(f"system:serviceaccount:default:{file.name}", _token(file), granted)
 
 
 def _token(path: Path) -> str:
@@ -36,6 +51,10 @@ def _token(path: Path) -> str:
     if not token:
         sys.exit(f"{PROGRAM}: {path} must hold a token")
     return token
+
+
+def _admit(emulator: Emulator, file: Path, documents: Documents | None) -> None:
+    emulator.admit(login(file, documents))
 
 
 def main(argv: list[str]) -> int:
@@ -46,6 +65,9 @@ def main(argv: list[str]) -> int:
         accounts(args),
         namespaces=args.namespace or ("default",),
         requests_per_10s=args.requests_per_10s,
+    )
+    emulator.rights = tuple(
+        Rights(file.with_suffix(".json"), partial(_admit, emulator, file)) for file in args.login_token
     )
     try:
         server = Server(emulator, args.cert, args.key, args.port, host=args.host)

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import yaml
+
 from local.emulators.kubernetes.messages import Refusal, Request
+from local.emulators.rights import Documents
 
 READ: Final = frozenset({"get", "list"})
 ALL: Final = "*"
@@ -74,6 +77,13 @@ def rules(**verbs: Iterable[str]) -> frozenset[Rule]:
 def rules_of(role: Mapping[str, Any]) -> frozenset[Rule]:
     """The rules of a Role, as its document has them."""
     return frozenset(_rule(rule, role["metadata"]["namespace"]) for rule in role["rules"])
+
+
+def rules_in(documents: Documents) -> frozenset[Rule]:
+    """The rules of all Roles among these documents."""
+    texts = (text for name, text in documents.items() if name.endswith(".yaml"))
+    found = (document for text in texts for document in yaml.safe_load_all(text) if document)
+    return frozenset(rule for role in found if role.get("kind") == "Role" for rule in rules_of(role))
 
 
 def _rule(rule: Mapping[str, Any], namespace: str) -> Rule:

@@ -15,6 +15,7 @@ from local.emulators.kubernetes.messages import Answer, Refusal, Request
 from local.emulators.kubernetes.objects import ACCESS, SECRETS, WORKLOADS, Kind, Objects, Place
 from local.emulators.kubernetes.selectors import chosen
 from local.emulators.kubernetes.state import State
+from local.emulators.rights import Rights
 
 Tree = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Emulator:
     ``requests_per_10s`` is how many calls are answered before 429; ``clock`` counts seconds. A listing that goes on
     shows what is there when it goes on, where the API server shows what was there when it began. ``controller`` tells
     how far the workloads are. With ``tells_no_rules``, another authorizer than RBAC says who may do what, as with a
-    cloud's own: then nobody is told all rules at once.
+    cloud's own: then nobody is told all rules at once. ``rights`` are those of logins that may not do everything.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Emulator:
         self._most = requests_per_10s
         self._clock = clock
         self.tells_no_rules = False
+        self.rights: tuple[Rights, ...] = ()
         self._recent: deque[float] = deque()
 
     def close(self) -> None:
@@ -63,6 +65,8 @@ class Emulator:
     def answer(self, request: Request) -> Answer:
         """The answer to any call; refusals are answers too."""
         try:
+            for rights in self.rights:
+                rights.refresh()
             account = signed_in(self._accounts, request)
             if request.parts in (token_review.PATH, self_review.ACCESS, self_review.RULES):
                 return self._review(account, request)

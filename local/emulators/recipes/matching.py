@@ -106,7 +106,7 @@ def captured(pairs: Iterable[tuple[Any, Any]], known: Mapping[str, str]) -> Capt
             if str(actual) != filled:
                 return None
             continue
-        pattern = templates.pattern(template, lambda name: re.escape(known[name]) if name in known else "(.+)")
+        pattern = templates.pattern(template, lambda name: re.escape(known[name]) if name in known else "((?s:.+))")
         found = pattern.fullmatch("" if actual is None else str(actual))
         if found is None:
             return None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from keyturn.catalogue.recipes import Recipe
-from keyturn.catalogue.recipes.expand import rotation_settings, target_settings
+from keyturn.catalogue.recipes import Recipe, StoreRecipe
+from keyturn.catalogue.recipes.expand import rotation_settings, store_settings, target_settings
 from keyturn.catalogue.targets import HttpApiSettings
 from keyturn.core.ports.hub import Hub
 from keyturn.core.ports.keys import KeyKind
@@ -27,6 +27,7 @@ from local.emulators.recipes.public_keys import PublicKeys
 from local.emulators.recipes.server import RecipeServer, Service, redirected
 from local.emulators.recipes.service import ADMIN, RecipeService
 from local.emulators.recipes.slots import Slots
+from local.emulators.recipes.stores import StoreService
 
 PLAYERS: Final[Mapping[str, type[RecipeService]]] = {
     "http-api-key": CreatedKeys,
@@ -43,11 +44,22 @@ def play(recipe: Recipe, values: Mapping[str, Any] | None = None) -> RecipeServi
     values = values or recipe.examples
     rotation = rotation_settings(recipe, values) | recipe.defaults
     target = target_settings(recipe, values)
-    names = [name for text in templates.texts([target, rotation]) for name in templates.names(text)]
-    admin = {name.removeprefix(ADMIN): secrets.token_urlsafe(24) for name in names if name.startswith(ADMIN)}
+    admin = admin_of(target, rotation)
     if (target.get("login") or {}).get("kind") == "signed-jwt":
         admin["private_key"] = CryptographyKeys().private_key(KeyKind.RSA_2048).reveal()
     return PLAYERS[recipe.strategy](rotation, target, admin, recipe.emulator)
+
+
+def play_store(recipe: StoreRecipe, values: Mapping[str, Any] | None = None) -> StoreService:
+    """The service of a store's recipe, with its examples or these parameters."""
+    settings = store_settings(recipe, values or recipe.examples)
+    return StoreService(settings, settings, admin_of(settings), recipe.emulator)
+
+
+def admin_of(*settings: Any) -> dict[str, str]:
+    """A value for each field of the admin credential that the settings name."""
+    names = [name for text in templates.texts([*settings]) for name in templates.names(text)]
+    return {name.removeprefix(ADMIN): secrets.token_urlsafe(24) for name in names if name.startswith(ADMIN)}
 
 
 def served(service: RecipeService) -> Service:

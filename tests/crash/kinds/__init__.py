@@ -16,7 +16,7 @@ from tests.crash.kinds.base import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
 from tests.crash.kinds.databases import Alternating, AlternatingOnMariaDB, Single, SingleOnMariaDB
-from tests.crash.kinds.directories import InDirectory
+from tests.crash.kinds.directories import InDirectory, InFile
 from tests.crash.kinds.engines import Certificates, Dynamic, DynamicOnMariaDB, Static, StaticOnMariaDB
 from tests.crash.kinds.keys import Generated, SigningKeys
 
@@ -28,6 +28,7 @@ KINDS: Final[tuple[type[Kind], ...]] = (
     Single,
     SingleOnMariaDB,
     InDirectory,
+    InFile,
     Dynamic,
     DynamicOnMariaDB,
     Static,

@@ -1,10 +1,11 @@
-"""Accounts of a directory."""
+"""Accounts of a directory, and of a file."""
 
 from collections.abc import Iterator
 
 from keyturn.core.sensitive import SecretFields
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
+from tests.support.credential_files import Registry
 from tests.support.directory import AppDirectory
 from tests.support.lab import Declared
 
@@ -36,3 +37,29 @@ class InDirectory(Kind):
         }
         if set(counts.values()) != {1}:
             yield f"values of the entry: {counts}"
+
+
+class InFile(Kind):
+    """Two accounts that are lines of a file, which a registry reads."""
+
+    name = "alternating-users, htpasswd file"
+    modules = ("credential_files.target",)
+
+    def prepare(self, site: Site) -> None:
+        made = site.server("registry", lambda: Registry(site.directory()), lambda server: server.port)
+        self.server = made
+        site.policy["credential_files"] = {"registry": made.place().model_dump(mode="json")}
+
+    def make(self, site: Site) -> Declared:
+        first, other = self.server.add(), self.server.add()
+        users = [fields["username"].reveal() for fields in (first, other)]
+        rotation = {"strategy": "alternating-users", "target": "registry", "users": users}
+        return declared(site, first, rotation, registry={"kind": "credential-file", "file": "registry"})
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return self.server.logs_in(fields)
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        if left := sorted(path.name for path in self.server.directory.glob(".*.new")):
+            yield f"files that no one reads: {left}"

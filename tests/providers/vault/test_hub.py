@@ -522,7 +522,7 @@ def test_a_path_outside_the_policy_is_denied(short: AppRole, lab: Lab) -> None:
     lab.root.sys.create_or_update_policy(short.name, 'path "secret/data/mine/*" { capabilities = ["read"] }')
     value = secret_text()
     with closing(VaultHub(short.settings)) as hub:
-        with pytest.raises(Denied, match="keyturn setup store") as caught:
+        with pytest.raises(Denied, match="keyturn setup hub --apply") as caught:
             hub.write("theirs/database", SecretFields({"password": value}), cas=0)
         assert_silent(caught.value, value)
         for refused in (hub.read, hub.describe, hub.read_state):

@@ -103,7 +103,7 @@ def test_a_login_without_the_rights_is_denied(lab: Lab, pki: Pki, key: Sensitive
             lambda: authority.sign(key, NAMES, DAY),
             lambda: authority.revoke("aa:bb:cc"),
         ):
-            with pytest.raises(Denied, match="keyturn setup store") as caught:
+            with pytest.raises(Denied, match="keyturn setup hub --apply") as caught:
                 call()
             assert_silent(caught.value, key.reveal())
 

@@ -1,0 +1,1 @@
+"""Accounts that are lines in a file of this machine."""
