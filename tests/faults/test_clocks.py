@@ -6,16 +6,14 @@ Order is decided by versions and numbers, who goes on after a crash by the hub's
 """
 
 import json
-import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from standardwebhooks import webhooks
 
 from keyturn.catalogue import load_catalogue
-from keyturn.client.webhooks import receiver
 from keyturn.core.errors import Conflict, Superseded
 from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.incidents.store import load_incident
@@ -146,12 +144,17 @@ def test_a_notice_is_signed_by_the_hubs_clock_so_consumers_accept_it_from_a_wron
 def test_a_consumer_whose_own_clock_is_wrong_refuses_a_notice_and_is_named_with_it(
     lab: Lab, consumer: Consumer, tmp_path: Path, off: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Wrong":
+            return super().now(tz) + off
+
     secret = lab.alternating(consumers=("app",))
     shell = Shell(lab, tmp_path)
     catalogue = shell.catalogue(secret, {"app": {"url": consumer.url, "signing_key": consumer.signing_key}})
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         with monkeypatch.context() as wrongly:
-            wrongly.setattr(receiver, "time", SimpleNamespace(time=lambda: time.time() + off.total_seconds()))
+            wrongly.setattr(webhooks, "datetime", Wrong)
             consumer.clock_ahead = off.total_seconds()
             ended = shell.run("rotate", secret.path, "--now", "--local", catalogue=catalogue)
         assert ended.returncode == 3, ended
