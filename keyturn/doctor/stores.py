@@ -15,7 +15,7 @@ from keyturn.rights.copies import copies_in
 from keyturn.rotation.state.context import side_by_side
 
 AREA: Final = "store"
-PROBES: Final = ("keyturn-doctor", "KEYTURN_DOCTOR", "keyturndoctor")
+PROBES: Final = ("keyturn-doctor", "DOCTOR_OF_KEYTURN", "keyturndoctor")
 """Names that no copy has, of which every store allows one."""
 RENDERED: Final = "Give it what `keyturn setup store` writes for it"
 

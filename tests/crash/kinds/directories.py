@@ -44,6 +44,7 @@ class InFile(Kind):
 
     name = "alternating-users, htpasswd file"
     modules = ("credential_files.target",)
+    alone = True  # the person who adds accounts to the file takes no lock
 
     def prepare(self, site: Site) -> None:
         made = site.server("registry", lambda: Registry(site.directory()), lambda server: server.port)

@@ -16,7 +16,7 @@ NAMES = list(LIBRARY)
 WRITTEN_ONLY = [name for name in NAMES if LIBRARY[name].store.get("write_only")]
 READABLE = [name for name in NAMES if name not in WRITTEN_ONLY]
 
-pytestmark = pytest.mark.sampled(60, of="file", kinds="nothing")
+pytestmark = pytest.mark.sampled(240, of="file", kinds="nothing")
 
 
 @dataclass
