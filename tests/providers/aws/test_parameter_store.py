@@ -102,6 +102,10 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         for store in stores:
             store.close()
 
+    @property
+    def settings(self) -> AwsParameterStoreSettings:
+        return AwsParameterStoreSettings(kind=AWS_PARAMETER_STORE, region=REGION, tier=TIER)
+
     @pytest.fixture
     def store(self, opened: Opened) -> AwsParameterStore:
         return opened(tier=TIER)

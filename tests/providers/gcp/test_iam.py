@@ -1,6 +1,7 @@
 """Google Cloud IAM as a target: which error an answer becomes, and that nothing is made twice or told to others."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -142,9 +143,15 @@ def test_no_credentials_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "gcloud auth" in caught.value.hint
 
 
-def test_nothing_is_logged_of_a_new_key_at_any_level(target: GcpIam, caplog: pytest.LogCaptureFixture) -> None:
-    # The Kubernetes SDK, if this process has used it, has set urllib3's own level to WARNING.
-    with caplog.at_level("DEBUG"), caplog.at_level("DEBUG", logger="urllib3"):
+def test_nothing_is_logged_of_a_new_key_at_any_level(
+    target: GcpIam, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other libraries, if this process has used them, have silenced the loggers of urllib3.
+    pool = logging.getLogger("urllib3.connectionpool")
+    monkeypatch.setattr(pool, "disabled", False)
+    monkeypatch.setattr(pool, "handlers", [caplog.handler])
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
+    with caplog.at_level("DEBUG"), caplog.at_level("DEBUG", logger=pool.name):
         key = target.create(ACCOUNT)
         assert target.signs_in(ACCOUNT, key)
     private = json.loads(key["credentials_json"].reveal())["private_key"]
