@@ -159,8 +159,11 @@ class Demo:
         write_private(file, token)
         scope = hub_scope(current_workspace().catalogue, [], [])
         sections = needed(scope, login)
-        with closing(VaultHub(replace(HubSettings.from_environment(), login=TokenLogin(file=str(file))))) as hub:
-            compared = compare(scope, sections, hub.capabilities(paths_to_ask(scope, sections)))
+        try:
+            with closing(VaultHub(replace(HubSettings.from_environment(), login=TokenLogin(file=str(file))))) as hub:
+                compared = compare(scope, sections, hub.capabilities(paths_to_ask(scope, sections)))
+        finally:
+            file.unlink()
         return "; ".join(str(finding) for finding in (*compared.lacking, *compared.beyond))
 
     async def failure(self) -> bool:

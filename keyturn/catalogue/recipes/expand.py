@@ -84,7 +84,7 @@ def _inside(data: Any, where: KeyPath) -> Any:
 def _recipe(data: Mapping[str, Any], library: AnyLibrary[R]) -> R:
     name = data[RECIPE]
     if not isinstance(name, str) or name not in library:
-        remedy = advice(str(name), library, "`keyturn recipe list` shows them all.")
+        remedy = advice(str(name), library, f"`keyturn {library.command} list` shows them all.")
         raise _Flawed((RECIPE,), "no recipe has this name", remedy)
     try:
         return library[name]

@@ -40,6 +40,8 @@ class AnyLibrary(Mapping[str, R], Generic[R]):
     """
 
     model: type[R]
+    command: ClassVar[str] = "recipe"
+    """The group of commands that lists and shows them."""
     folder: ClassVar[str] = ""
     ending: ClassVar[str] = ""
 
@@ -137,6 +139,7 @@ class StoreLibrary(AnyLibrary[StoreRecipe]):
     """The stores."""
 
     model = StoreRecipe
+    command = "store"
     folder = "stores"
     ending = ".store"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -14,6 +14,9 @@ from keyturn.cli.output import note, write_json, write_table, write_text
 
 if TYPE_CHECKING:
     from keyturn.catalogue.recipes import Library, Recipe
+    from keyturn.catalogue.recipes.library import AnyLibrary, R
+
+    L = TypeVar("L", bound=AnyLibrary[Any])
 
 commands = typer.Typer(
     help="List, show, write and test recipes: kinds of credential without code.", no_args_is_help=True
@@ -56,10 +59,14 @@ FromOption = Annotated[str, typer.Option("--from", metavar="RECIPE", help="Copy 
 
 
 def open_library(catalogue: Path | None) -> "Library":
-    """Every recipe, with those in the catalogue's folder if there is one. Raises Invalid."""
+    """Every recipe of a credential, with those in the catalogue's folder if there is one. Raises Invalid."""
     from keyturn.catalogue.recipes import Library
 
-    library = Library(own_recipes(catalogue))
+    return searched(Library(own_recipes(catalogue)))
+
+
+def searched(library: "L") -> "L":
+    """Note what is wrong with installed packages' recipes."""
     for flaw in library.search():
         note(str(flaw))
     return library
@@ -71,7 +78,7 @@ def own_recipes(catalogue: Path | None) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in (folder.glob(f"*{RECIPE_ENDING}") if folder else ())}
 
 
-def find_recipe(library: "Library", name: str) -> "Recipe":
+def find_recipe(library: "AnyLibrary[R]", name: str) -> "R":
     """Raises NotFound and CatalogueInvalid."""
     from keyturn.core.errors import NotFound
     from keyturn.core.text.suggest import likely
@@ -79,8 +86,8 @@ def find_recipe(library: "Library", name: str) -> "Recipe":
     if name in library:
         return library[name]
     near = likely(name, library)
-    hint = f"Did you mean {near}?" if near else "List them: keyturn recipe list"
-    raise NotFound("read", f"recipe {name}", "there is none of this name", hint)
+    hint = f"Did you mean {near}?" if near else f"List them: keyturn {library.command} list"
+    raise NotFound("read", f"{library.command} {name}", "there is no recipe of this name", hint)
 
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)

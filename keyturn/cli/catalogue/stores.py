@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
-from keyturn.cli.catalogue.recipes import NameArgument, YamlOption, own_recipes
+from keyturn.cli.catalogue.recipes import NameArgument, YamlOption, find_recipe, own_recipes, searched
 from keyturn.cli.failures import EXIT_CODES
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
@@ -60,22 +60,7 @@ def open_stores(catalogue: Path | None) -> "StoreLibrary":
     """Every recipe of a store, with those in the catalogue's folder if there is one."""
     from keyturn.catalogue.recipes import StoreLibrary
 
-    library = StoreLibrary(own_recipes(catalogue))
-    for flaw in library.search():
-        note(str(flaw))
-    return library
-
-
-def find_store(library: "StoreLibrary", name: str) -> "StoreRecipe":
-    """Raises NotFound and CatalogueInvalid."""
-    from keyturn.core.errors import NotFound
-    from keyturn.core.text.suggest import likely
-
-    if name in library:
-        return library[name]
-    near = likely(name, library)
-    hint = f"Did you mean {near}?" if near else "List them: keyturn store list"
-    raise NotFound("read", f"store {name}", "no recipe describes it", hint)
+    return searched(StoreLibrary(own_recipes(catalogue)))
 
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)
@@ -104,7 +89,7 @@ def show_store(
 ) -> None:
     """Show one store's recipe: the lines for your catalogue, what to prepare, limits and sources."""
     library = open_stores(catalogue)
-    recipe = find_store(library, name)
+    recipe = find_recipe(library, name)
     if as_yaml:
         write_text(library.text(name))
     elif as_json:

@@ -143,9 +143,10 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
     from keyturn.rotation.repair.removed_entries import left_open
     from keyturn.serving.statuses import part_statuses
 
-    undeclared = list["Undeclared"]()
-    add = lambda listing: undeclared.extend(left_open(workspace, listing))  # noqa: E731
-    secrets, copies = secret_statuses(workspace, look_at_copies, add)
+    undeclared: list[Undeclared] = []
+    secrets, copies = secret_statuses(
+        workspace, look_at_copies, lambda listing: undeclared.extend(left_open(workspace, listing))
+    )
     return Overview(
         secrets,
         copies.beside(secret.path for secret in secrets),

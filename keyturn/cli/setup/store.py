@@ -101,11 +101,12 @@ def setup_store(
 def needs_of(catalogue: Path | None, settings: "StoreSettings") -> str:
     """What the login to a store of a recipe needs; empty for other stores."""
     from keyturn.catalogue.stores.http import HttpStoreSettings
-    from keyturn.cli.catalogue.stores import find_store, open_stores
+    from keyturn.cli.catalogue.recipes import find_recipe
+    from keyturn.cli.catalogue.stores import open_stores
 
     if not isinstance(settings, HttpStoreSettings) or settings.recipe is None:
         return ""
-    needs = find_store(open_stores(catalogue), settings.recipe).facts.needs
+    needs = find_recipe(open_stores(catalogue), settings.recipe).facts.needs
     return f"the service has no document for it. The login in {settings.token_file} needs: {needs}"
 
 

@@ -129,7 +129,7 @@ class CredentialFile:
         self._change("disable", account, None, sequence)
 
     def revoke(self, account: str, *, sequence: int) -> int:
-        self._change("cut", account, None, sequence, whoever=True)
+        self._change("cut", account, None, sequence, forced=True)
         return 0
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
@@ -142,11 +142,11 @@ class CredentialFile:
     # --- one change ---
 
     def _change(
-        self, doing: str, account: str, password: Sensitive | None, sequence: int, *, whoever: bool = False
+        self, doing: str, account: str, password: Sensitive | None, sequence: int, *, forced: bool = False
     ) -> bool:
         """Write the account's line, reload, and wait until the server accepts it; False without such a line.
 
-        None sets a password that no one knows. ``whoever``: also in place of a line that a person wrote.
+        None sets a password that no one knows. ``forced``: also in place of a line that a person wrote.
         """
         place, wanted = self._named(account), password or generate(PasswordPolicy())
         if not self._place.allows(account):
@@ -162,7 +162,7 @@ class CredentialFile:
                 return False
             index, line, (before, value, after) = entry
             if not self._format.holds(value, wanted.reveal()):
-                if record.lines and digest(line) not in record.lines and not whoever:
+                if record.lines and digest(line) not in record.lines and not forced:
                     raise self._changed_by_hand(doing, account)
                 value = self._format.value(wanted.reveal())
             lines[index] = f"{before}{value}{after}"

@@ -223,7 +223,8 @@ def current_check(checks: Checks, path: str, version: int) -> LoginCheck | None:
 def keep_checks(workspace: Workspace, tried: Checks) -> None:
     """Save the results, an entry for each hour."""
     hours = {hour: [path for path in tried if hour_of(path) == hour] for hour in {hour_of(path) for path in tried}}
-    side_by_side(lambda hour: _lay(workspace, hour, {p: tried[p] for p in hours[hour]}), sorted(hours), AT_ONCE)
+    results = {hour: {path: tried[path] for path in paths} for hour, paths in hours.items()}
+    side_by_side(lambda hour: _lay(workspace, hour, results[hour]), sorted(hours), AT_ONCE)
 
 
 def _lay(workspace: Workspace, hour: int, tried: Checks) -> None:
