@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -60,7 +61,7 @@ class Guest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stop(timeout=0)
+        self.process.stop(signal.SIGKILL)
         deadline = time.monotonic() + SLOW
         while "populated 1" in (self._cgroup / "cgroup.events").read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
