@@ -13,8 +13,8 @@ from keyturn.revocation.end_credentials import target_name
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.other_fields import kept_names
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
-from keyturn.revocation.readable_versions import describe_unreadable
-from keyturn.revocation.selector import Selection, readable_versions
+from keyturn.revocation.readable_versions import describe_unreadable, readable_versions
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.declared import (
     contradicting_stores,
     describe_contradiction,

@@ -22,9 +22,9 @@ from keyturn.core.rights.hub_setup import (
     SetupVerdict,
     differing,
 )
-from keyturn.rights.documents import was_made
 from keyturn.rights.hub_record import MadeEntry, SetupRecord, kept_value
 from keyturn.rights.hub_state import Sight, look_at
+from keyturn.rights.policy_documents import was_made
 
 GONE: Final = "it was removed since Keyturn made it"
 GONE_FOR_GOOD: Final = "it is gone, with all that it held: see what became of it, or name it in --overwrite"

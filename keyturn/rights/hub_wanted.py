@@ -46,7 +46,7 @@ from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.rights import hub_policies
-from keyturn.rights.documents import Origin, hub_documents
+from keyturn.rights.policy_documents import Origin, hub_documents
 from keyturn.rights.roles import LOGINS
 from keyturn.rights.scope import HubScope, own_approles, places_of, scope_of
 from keyturn.settings.hub import HubSettings

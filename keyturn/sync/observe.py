@@ -10,9 +10,9 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.ports.hub import SecretInfo, Survey, survey
-from keyturn.core.ports.shared import Note
+from keyturn.core.ports.merged_keys import Note
 from keyturn.core.ports.stores import RemoteSecret
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 from keyturn.rotation.copies.labels import asks, describe_copies
 from keyturn.rotation.state.context import Workspace, side_by_side
 

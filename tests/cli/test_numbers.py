@@ -10,7 +10,7 @@ import pytest
 from keyturn.cli.running import numbers
 from keyturn.cli.running.numbers import OTHERS, grouped, looks_of
 from keyturn.cli.secrets.copies import CopyStatus
-from keyturn.cli.secrets.status import SecretStatus
+from keyturn.cli.secrets.secret_status import SecretStatus
 from keyturn.client.metrics import Samples
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.plan import Action, Item
@@ -139,7 +139,7 @@ def test_a_hub_that_tells_of_no_secret_hides_the_area(opened: Opened, monkeypatc
     def down(*_: Any) -> Any:
         raise Unavailable("read", "the hub", "it does not answer", "Wait")
 
-    monkeypatch.setattr("keyturn.cli.secrets.status.secret_status", down)
+    monkeypatch.setattr("keyturn.cli.secrets.secret_status.secret_status", down)
     with pytest.raises(Unavailable):
         looks_of(lambda: opened.workspace)[Area.SECRETS]()
 

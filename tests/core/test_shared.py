@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.ports.shared import Note, edited, members_of, note_names, notes_in
+from keyturn.core.ports.merged_keys import Note, edited, members_of, note_names, notes_in
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
 

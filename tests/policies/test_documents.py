@@ -14,7 +14,7 @@ from keyturn.core.rights.rights import CopyRights, Document, HubPlaces, Section,
 from keyturn.rights import hub_policies as rules
 from keyturn.rights.copies import store_documents
 from keyturn.rights.directory import left_over, write
-from keyturn.rights.documents import everything, rendered
+from keyturn.rights.policy_documents import everything, rendered
 from keyturn.rights.scope import SecretPath, scope_of
 from tests.cli.command import run_keyturn
 

@@ -14,7 +14,8 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.preview import preview_revocation
-from keyturn.revocation.selector import Selection, Selector, select_secrets, whois, whois_value
+from keyturn.revocation.selector import Selection, Selector, select_secrets
+from keyturn.revocation.whois import whois, whois_value
 from keyturn.rotation.run import rotate
 from tests.revocation.scene import KINDS, Scene
 from tests.support.lab import Lab

@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.cli.programs.hearing import Hearings
 from keyturn.cli.secrets.recover import Behind, behind, note_recovered, recovered, unshown
-from keyturn.cli.secrets.status import secret_status
+from keyturn.cli.secrets.secret_status import secret_status
 from keyturn.core.errors import Ahead, KeyturnError, NotFound
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action

@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.core.ports.stores import Store
 from keyturn.core.rotation_record import Record
 from keyturn.core.sensitive import SecretFields

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyturn.cli.secrets.copies import CatalogueCopies
-from keyturn.cli.secrets.status import secret_statuses
+from keyturn.cli.secrets.secret_status import secret_statuses
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.schedule.due import Trigger

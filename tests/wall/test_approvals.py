@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.files.policy_file import load_policy
 from keyturn.catalogue.files.problems import CatalogueInvalid
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.cli.app import app
 from keyturn.core.actor import PastRules, past_rules
 from keyturn.core.errors import Denied, Invalid, OverLimit

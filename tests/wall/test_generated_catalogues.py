@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.checks import consistency, permissions
-from keyturn.catalogue.files.source import RECIPE_ENDING
+from keyturn.catalogue.files.parse import RECIPE_ENDING
 from keyturn.catalogue.hub_entries import database_roles
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.errors import Invalid

@@ -16,7 +16,7 @@ from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver
 from keyturn.core.notifications.messages import SIGNATURE, TIMESTAMP, SignedMessage
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.cli.commands import acting_command
 from keyturn.core.actor import Acting, PastRules, acting, past_rules
 from keyturn.core.errors import Invalid, OverLimit
-from keyturn.core.limits import Happening, free_again, with_happening
+from keyturn.core.hourly_limits import Happening, free_again, with_happening
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome
 from keyturn.core.schedule.due import Trigger

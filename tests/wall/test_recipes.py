@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import find_problems, load_catalogue
-from keyturn.catalogue.files.source import RECIPE_ENDING
+from keyturn.catalogue.files.parse import RECIPE_ENDING
 from keyturn.catalogue.recipes import library
 from keyturn.catalogue.recipes.library import SHIPPED, Library
 from keyturn.catalogue.recipes.model import LARGEST_VALUE, MOST_PLACES

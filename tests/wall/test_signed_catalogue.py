@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
 from keyturn.catalogue.files import append, signature
 from keyturn.catalogue.files.index import WORTH
+from keyturn.catalogue.files.parse import gather
 from keyturn.catalogue.files.signature import FILE, add_signature, digest_of, with_other_files
-from keyturn.catalogue.files.source import gather
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid

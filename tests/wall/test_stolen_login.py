@@ -31,8 +31,8 @@ from keyturn.doctor.results import Grade
 from keyturn.doctor.token_roles import check_records
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rights import hub_policies as rules
-from keyturn.rights.documents import Origin
 from keyturn.rights.hub_wanted import HubDeclaration, token_roles
+from keyturn.rights.policy_documents import Origin
 from keyturn.rights.roles import LOGINS, needed
 from keyturn.rights.scope import EVERYTHING, HubScope
 from keyturn.settings.hub import HubSettings

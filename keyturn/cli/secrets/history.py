@@ -90,7 +90,7 @@ def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> t
 
 
 def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
-    from keyturn.cli.secrets.status import rotation_data
+    from keyturn.cli.secrets.secret_status import rotation_data
 
     reverted = {version: rotation.sequence for version, rotation in reverted_by(rotations).items()}
     made = reverted | {rotation.version: rotation.sequence for rotation in rotations if rotation.version}

@@ -21,7 +21,7 @@ from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
 from keyturn.providers.aws.queues import SnsTopic, SqsQueue, SqsReader
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 from local.emulators.aws import LocalAws
 from tests.support import local_aws
 from tests.support.hooks import eventually

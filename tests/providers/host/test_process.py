@@ -15,9 +15,9 @@ from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.host import process
 from keyturn.providers.host.process import HostProcess
-from keyturn.providers.notices import sign_notice
 from tests.support.hooks import eventually
 from tests.support.programs import program
 
@@ -89,7 +89,7 @@ def test_what_is_not_taken_waits_and_is_signed_anew_by_the_next_try(
     (file,) = directory.iterdir()
     first = SignedMessage.from_json(file.read_bytes())
     now = datetime.now(UTC).timestamp()
-    monkeypatch.setattr("keyturn.providers.notices.datetime", type("Later", (), {"now": lambda _: later(now)}))
+    monkeypatch.setattr("keyturn.providers.deliver_notices.datetime", type("Later", (), {"now": lambda _: later(now)}))
     with pytest.raises(Unavailable):
         sender.send(message(), 0.1)
     (file,) = directory.iterdir()

@@ -30,8 +30,8 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, 
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import Detail, Details, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.store_limits import KUBERNETES
 from keyturn.core.text.details import KUBECTL_APPLIED, SHOWN
-from keyturn.core.text.names import KUBERNETES
 from keyturn.providers.kubernetes.client import APPLY, MERGE, Doing, Namespace
 from keyturn.providers.kubernetes.cluster import settings_for
 from keyturn.providers.kubernetes.store import Kubernetes

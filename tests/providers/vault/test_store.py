@@ -15,7 +15,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.text.names import VAULT
+from keyturn.core.store_limits import VAULT
 from keyturn.providers.vault.store import VaultStore
 from local.openbao import OpenBao
 from local.support.ports import free_port
