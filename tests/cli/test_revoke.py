@@ -250,6 +250,22 @@ def test_a_preview_tells_whom_it_would_cut_off_and_changes_nothing(shop: Shop) -
     assert untouched(shop)
 
 
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("command", [("revoke", "PATH", "--preview"), ("whois", "0" * 12)], ids=lambda given: given[0])
+def test_a_refused_login_is_an_error_and_no_empty_answer(
+    shop: Shop, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ROLE", "SECRET"):
+        (file := tmp_path / name).write_text(secrets.token_hex(16))
+        file.chmod(0o600)
+        monkeypatch.setenv(f"KEYTURN_HUB_{name}_ID_FILE", str(file))
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    result = keyturn(*(shop.database.path if each == "PATH" else each for each in command))
+    assert result.exit_code != 0
+    assert "the AppRole's role id or secret id is refused (KT204)" in result.stderr
+    assert "this would end" not in result.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

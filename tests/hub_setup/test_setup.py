@@ -1,9 +1,11 @@
 """A hub is made as the catalogue needs it, again without any effect, and what others change there is found."""
 
+import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+import hvac
 import pytest
 from hvac.exceptions import VaultError
 
@@ -81,6 +83,14 @@ HANDS: tuple[tuple[str, dict[str, Any], str, str, Any, Any], ...] = (
         False,
     ),
     ("sys/mounts/secret/tune", {"max_lease_ttl": "1h"}, "mount:secret", "max_lease_ttl", 3600, 0),
+    (
+        "sys/auth/approle/tune",
+        {"user_lockout_config": {"lockout_disable": False}},
+        "auth-method:approle",
+        "user_lockout_disable",
+        False,
+        True,
+    ),
     ("auth/ci/role/deploy", {"bound_subject": ""}, "jwt-role:ci/deploy", "bound_subject", "", "repo:app"),
 )
 """What is changed where, of which thing, which field, and both its values; of one nothing declares the value."""
@@ -104,6 +114,17 @@ def test_what_somebody_changes_is_found_with_both_values_and_set_back(empty: Emp
 
     applied(empty.port, everything)
     assert verdicts(planned(empty.port, everything)) == {}
+
+
+@pytest.mark.attack
+def test_refused_secret_ids_lock_no_login_out(empty: Empty) -> None:
+    applied(empty.port, wanted(WORKER))
+    role_id = empty.read("auth/approle/role/keyturn-worker/role-id")["role_id"]
+    made = empty.root.auth.approle.generate_secret_id("keyturn-worker")["data"]["secret_id"]
+    for _ in range(7):
+        with pytest.raises(hvac.exceptions.InvalidRequest):
+            empty.root.auth.approle.login(role_id, secrets.token_hex(16), use_token=False)
+    assert empty.root.auth.approle.login(role_id, made, use_token=False)["auth"]["client_token"]
 
 
 @pytest.mark.attack
@@ -192,6 +213,10 @@ def test_what_keyturn_has_not_made_stays_unless_it_is_named(empty: Empty) -> Non
     applied(empty.port, everything, role)
     assert verdicts(planned(empty.port, everything)) == {"policy:keyturn-notary": "blocked"}
     assert empty.read("auth/approle/role/keyturn-worker")["token_policies"] != ["ours"]
+
+    assert not empty.read("sys/auth/approle/tune").get("user_lockout_disable")
+    applied(empty.port, everything, "auth-method:approle")
+    assert empty.read("sys/auth/approle/tune")["user_lockout_disable"] is True
 
 
 @pytest.mark.attack
