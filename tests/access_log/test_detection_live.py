@@ -1,4 +1,4 @@
-"""Detection while logs grow: alerts when they begin, the same ones after a start, and nothing that is late unseen."""
+"""Detection while logs grow: late events, restarts and repeated alerts."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A flow run's process has credentials from its beginning, which are gone behind it, and Prefect has none of them."""
+"""A flow run's process gets temporary credentials that Prefect never sees."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Contexts say which hub, catalogue and Prefect server; the environment goes before them, and no secret is in them."""
+"""Contexts select hub, catalogue and Prefect server, and contain no secret."""
 
 import json
 import os

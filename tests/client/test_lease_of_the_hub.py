@@ -1,4 +1,4 @@
-"""Credentials of the hub's database engine, each a process's own, under a job's rights and with logins that end."""
+"""Credentials of the hub's database engine, one per process, under a job's rights."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Lines of a log for a collector: one object each, and of an exception its class alone."""
+"""JSON log lines contain one object each, and only the class of an exception."""
 
 import json
 import logging

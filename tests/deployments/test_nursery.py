@@ -1,4 +1,4 @@
-"""Runs are forked from a process that is started ahead of them, each as much on its own as one that is started anew."""
+"""Runs forked from a prepared process are as isolated as newly started ones."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Prefect's services know when Redis has lost what they had planned, and what several servers must share is told."""
+"""Prefect's services recover after Redis lost their plans, and report unsafe settings."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What each check comes to: fails where something is wrong, and never passes what could not be looked at."""
+"""Compliance checks fail on problems, and never pass on missing evidence."""
 
 from collections.abc import Mapping
 from dataclasses import replace

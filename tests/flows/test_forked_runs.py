@@ -1,4 +1,4 @@
-"""Runs that a worker hears of and forks: what becomes of one, or of what it was forked from, becomes of no other."""
+"""A forked run that fails affects no other run."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Through Prefect what is approved is given, with the granter's login alone; of the rest it says why it is not."""
+"""The access flow grants approved requests with the granter's login alone."""
 
 import json
 from collections.abc import Callable

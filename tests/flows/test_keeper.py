@@ -1,4 +1,4 @@
-"""The keeper: what it finds it has the flows do, each once, and where it finds nothing it leaves nothing."""
+"""The keeper starts each pending flow once, and leaves no runs when nothing is pending."""
 
 import asyncio
 import dataclasses
@@ -231,7 +231,7 @@ async def no_look(opened: Workspace) -> list[Wanted]:
 
 
 @pytest.mark.attack
-def test_an_installation_that_is_not_ready_is_told_by_a_run_that_fails_and_is_looked_at_once_a_day(
+def test_an_unready_installation_fails_a_run_and_is_checked_once_a_day(
     queue: Queue, book: Book, build: Build, lab: Lab, no_news: None
 ) -> None:
     examined(lab, timedelta(hours=23))

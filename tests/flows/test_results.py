@@ -1,4 +1,4 @@
-"""What the command line tells of runs through Prefect: all of it, as the run itself has left it."""
+"""The command line shows the complete result of a Prefect run."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whom a directory has in one group asks, whom it has in another approves; whoever leaves the group asks no more.
+"""Directory groups decide who requests and who approves access.
 
 The directory is a real OpenLDAP. The packaged OpenBao has no auth method of its own for it, so an issuer stands between
 them as Dex and Keycloak do: it binds with the password, and its JWT has the groups, which the hub maps.

@@ -1,4 +1,4 @@
-"""Backups as machines make them: several processes at once, one that is killed, and a disk that is full."""
+"""Backups with concurrent or killed processes and full disks."""
 
 import resource
 import signal

@@ -1,4 +1,4 @@
-"""Which chains are removed: never the newest that holds, none that nobody can open; a broken one is no good one."""
+"""Pruning never removes the newest intact backup chain."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_the_newest_and_those_of_days_weeks_and_months_stay() -> None:
 
 
 @pytest.mark.attack
-def test_one_that_has_lost_parts_stands_for_none_that_holds() -> None:
+def test_an_incomplete_chain_does_not_replace_an_intact_one() -> None:
     gone, plan = planned({0: LOST, 1: None, 2: None})
     assert gone == [2]
     assert plan.keep[chain(1).name] == "one of the last"

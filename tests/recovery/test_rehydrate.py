@@ -1,4 +1,4 @@
-"""An empty hub is filled again from what the stores hold, and what can't be proven is told as that."""
+"""Refilling an empty hub from the stores' copies, and reporting what can't be proven."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_without_the_key_nothing_is_proven_and_what_nobody_can_try_is_asked_for_
 
 
 @pytest.mark.attack
-def test_a_copy_that_somebody_has_changed_is_found_and_another_one_taken(lab: Lab) -> None:
+def test_a_changed_copy_is_detected_and_another_one_used(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
     site.turn(token.path)
@@ -276,7 +276,7 @@ def test_a_hub_that_has_another_key_already_keeps_it(lab: Lab) -> None:
 
 
 @pytest.mark.attack
-def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -> None:
+def test_an_empty_hub_is_reported_and_no_copy_is_deleted(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
     for store in site.catalogue["stores"].values():
@@ -292,7 +292,7 @@ def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -
 
 @pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.REVOKE_ONLY])
 @pytest.mark.attack
-def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, mode: Mode) -> None:
+def test_a_revoked_value_is_never_brought_back_from_any_copy(lab: Lab, mode: Mode) -> None:
     token, database = lab.generated(), lab.single()
     site = site_over(lab, token, database)
     for secret in (token, database):
@@ -331,7 +331,7 @@ def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, m
 
 
 @pytest.mark.attack
-def test_a_ledger_that_can_not_be_read_is_no_word_that_nothing_was_revoked(lab: Lab) -> None:
+def test_an_unreadable_ledger_does_not_prove_that_nothing_was_revoked(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
     site.turn(token.path)

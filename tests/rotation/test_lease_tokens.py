@@ -1,4 +1,4 @@
-"""Tokens by which a dead run has asked for a lease are ended with it, and never one that somebody may need."""
+"""Tokens of dead lease requests are revoked, and no token in use."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""A hub that is restored from a snapshot has lost versions: nothing dead is pushed, and what lives is brought back."""
+"""After a hub was restored from a snapshot, no dead credential is pushed."""
 
 import os
 import sqlite3

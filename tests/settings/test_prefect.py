@@ -1,4 +1,4 @@
-"""Where the Prefect server is: what is read here is what Prefect itself would take, or Prefect is asked."""
+"""Keyturn finds the Prefect server that Prefect itself would use."""
 
 import os
 import ssl

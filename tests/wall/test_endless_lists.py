@@ -1,4 +1,4 @@
-"""A server that says what the next page is may say it for ever: no listing runs on, and none is taken for whole."""
+"""Listings from a server that never ends them are stopped and never taken as complete."""
 
 from collections.abc import Callable
 from concurrent import futures

@@ -1,4 +1,4 @@
-"""A leaked token that is to be ended: it reaches its own service alone, is shown nowhere, and no lie ends it."""
+"""A leaked token is sent only to its own service, and shown in no output."""
 
 import json
 import logging
@@ -161,7 +161,7 @@ def test_a_redirect_takes_a_token_nowhere_and_ends_nothing(name: str, monkeypatc
     assert thief.requests == []
 
 
-def test_a_wrong_host_that_refuses_everybody_has_ended_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_host_that_refuses_every_token_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who named another host than the token's own would believe that it is dead."""
     token = make_token(FORMATS["gitlab-personal-access-token"])
     with RecipeServer(IssuedTokens(FORMATS)) as server, leading_to(server.url, monkeypatch):
@@ -199,7 +199,9 @@ LIES: list[Behaviour] = [
 
 @pytest.mark.parametrize("name", [GITHUB, SLACK, "buildkite-api-token"])
 @pytest.mark.parametrize("lie", [*LIES, *SLOW, *HUGE[1:3]])
-def test_no_lie_ends_a_token(name: str, lie: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_false_answer_does_not_count_as_a_revoked_token(
+    name: str, lie: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("keyturn.providers.outbound.LARGEST_ANSWER", 1 << 20)
     token = make_token(FORMATS[name])
     with Liar(lie) as server, leading_to(server.url, monkeypatch):
@@ -244,7 +246,7 @@ def test_a_failure_that_no_one_foresaw_shows_no_token(monkeypatch: pytest.Monkey
     assert token not in result.output
 
 
-def test_something_short_is_shown_by_no_hash_that_could_be_guessed() -> None:
+def test_a_short_value_is_not_shown_by_a_guessable_hash() -> None:
     result = keyturn("--json", given="hunter2")
     (made,) = json.loads(result.stdout)["tokens"]
     assert (made["result"], made["sha256"]) == ("not recognised", "")

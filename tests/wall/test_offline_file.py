@@ -1,4 +1,4 @@
-"""A stolen offline file can't be read; one that was changed, moved or restored is refused."""
+"""A stolen offline file is unreadable; a changed, moved or restored one is refused."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A recipe is data: it moves no credential, takes no other recipe's name, and stops no revocation."""
+"""A recipe moves no credential, replaces no other recipe, and stops no revocation."""
 
 import time
 from pathlib import Path

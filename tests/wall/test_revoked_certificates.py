@@ -1,4 +1,4 @@
-"""A revoked certificate reaches no store, and only its issuer can say that it is good."""
+"""A revoked certificate reaches no store; only its issuer's answer counts as proof."""
 
 import dataclasses
 import secrets
@@ -196,7 +196,7 @@ def strategy_of(authority: TwoFaced) -> CertificateStrategy:
     return strategy
 
 
-def test_what_clients_are_told_counts_at_a_push_and_after_a_revocation() -> None:
+def test_ocsp_and_crl_answers_count_at_a_push_and_after_a_revocation() -> None:
     fields, retired = SecretFields({"serial": "0a:0b"}), {"mount": "pki", "serial": "0a:0b"}
     ended = strategy_of(TwoFaced(revoked=False, published=Publication(revoked=True, by=OCSP)))
     assert ended.revocation(fields) == "the certificate 0a:0b, by OCSP,"

@@ -1,4 +1,4 @@
-"""A catalogue that has to be signed is used as it was signed, or not at all."""
+"""A signed catalogue is used exactly as it was signed, or not at all."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def signed(tmp_path: Path) -> Signed:
     return Signed(tmp_path)
 
 
-def test_what_was_signed_is_loaded_and_tells_its_digest(signed: Signed) -> None:
+def test_a_signed_catalogue_loads_and_shows_its_digest(signed: Signed) -> None:
     assert signed.problems() == []
     told = subprocess.run(
         ["/bin/sh", "-c", "LC_ALL=C sha256sum *.yaml | sha256sum"],
@@ -121,7 +121,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("told", CHANGES)
-def test_a_change_that_nobody_signed_is_refused_and_the_file_is_named(told: str, signed: Signed) -> None:
+def test_an_unsigned_change_is_refused_and_the_file_is_named(told: str, signed: Signed) -> None:
     CHANGES[told](signed.catalogue)
     assert signed.problems() == [told]
     signed.sign()
@@ -168,7 +168,7 @@ def test_files_that_change_their_names_or_their_contents_among_each_other_are_re
 
 
 @pytest.mark.parametrize("harm", ["text", "digest", "signature", "second note", "cut off", "other time"])
-def test_a_signature_that_was_touched_is_none(harm: str, signed: Signed) -> None:
+def test_a_changed_signature_is_refused(harm: str, signed: Signed) -> None:
     note = signed.file.read_text()
     text, _, made = note.rpartition("\n\n")
     first = text.splitlines()[2]
@@ -188,7 +188,7 @@ def test_a_signature_that_was_touched_is_none(harm: str, signed: Signed) -> None
 
 
 @pytest.mark.parametrize("what", ["a folder", "a pipe", "a device", "endless", "binary"])
-def test_what_lies_in_the_place_of_a_signature_is_refused_and_not_waited_for(what: str, signed: Signed) -> None:
+def test_a_pipe_or_folder_in_place_of_a_signature_is_refused_at_once(what: str, signed: Signed) -> None:
     signed.file.unlink()
     {
         "a folder": signed.file.mkdir,
@@ -245,7 +245,7 @@ def test_two_of_three_have_to_sign_and_one_who_signs_twice_is_one(signed: Signed
         ({"signed-by": []}, "unknown key"),
     ],
 )
-def test_an_operator_who_asks_for_a_signature_wrongly_is_told_and_gets_no_catalogue_without_one(
+def test_an_invalid_signature_setting_is_reported_and_loads_no_unsigned_catalogue(
     says: dict[str, Any], flaw: str, signed: Signed
 ) -> None:
     signed.policy(**says)
@@ -293,7 +293,7 @@ def test_what_was_kept_of_a_large_catalogue_is_no_way_around_its_signature(
     assert signed.problems() == [f"{FILE}: the catalogue is not signed, and the operator's file asks for a signature"]
 
 
-def test_a_revocation_may_go_on_without_a_signature_and_everything_else_tells_how(signed: Signed) -> None:
+def test_a_revocation_may_continue_without_a_signature_and_other_commands_refuse(signed: Signed) -> None:
     (signed.catalogue / "stores.yaml").write_text(f"{STORES}# x\n")
     with pytest.raises(CatalogueInvalid, match="keyturn revoke PATH --reason WHY --override-policy"):
         load_catalogue(signed.catalogue, signed.env)

@@ -1,4 +1,4 @@
-"""A store's recipe is data: it sends a login only where the operator allows, and a value in no address."""
+"""A store's recipe sends logins only to allowed hosts, and puts no value in a URL."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A pattern of a sync reaches no secret that nothing declares, unless the operator's file lists it."""
+"""A sync pattern copies no undeclared secret unless the operator lists it."""
 
 import dataclasses
 

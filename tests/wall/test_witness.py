@@ -1,4 +1,4 @@
-"""A witness cosigns what continues what it has seen; and one that is down, drips, redirects or lies stops nothing."""
+"""A witness cosigns only consistent histories; a faulty witness stops nothing."""
 
 import json
 import os
@@ -214,7 +214,7 @@ def test_a_witness_that_was_away_is_brought_up_from_where_it_is(tmp_path: Path, 
     assert kept.note == ledger.newest()
 
 
-def test_one_that_has_seen_another_history_says_so_and_the_checkpoint_is_made(
+def test_a_witness_of_another_history_objects_and_the_checkpoint_is_still_made(
     tmp_path: Path, ledger: SqliteLedger, key: Key
 ) -> None:
     with witness(tmp_path / "w1", NAME, key.public()) as running:
@@ -283,7 +283,7 @@ def answered(status: str, body: str = "", *headers: str) -> Callable[[socket.soc
         (answered("404 Not Found"), "does not know the ledger"),
     ],
 )  # fmt: skip
-def test_one_that_drips_redirects_or_lies_stops_nothing(
+def test_a_slow_redirecting_or_lying_witness_stops_nothing(
     tmp_path: Path, ledger: SqliteLedger, key: Key, answer: Callable[[socket.socket], None], words: str
 ) -> None:
     ledger.append(entries(3))

@@ -1,4 +1,4 @@
-"""Kubernetes Secrets: the contract against the local API server, and against a cluster where one is given.
+"""Kubernetes Secrets: the store contract, against a local API server or a real cluster.
 
 ``KEYTURN_TEST_KUBERNETES_NAMESPACE`` names a namespace to use by the kubeconfig file, or by the pod's own account.
 """
