@@ -511,7 +511,7 @@ def test_a_forced_rotation_of_a_hub_that_has_lost_versions_ends_no_account_that_
     assert durable.logs_in(durable.current(secret))
 
 
-@pytest.mark.sampled(2, each=("call",))
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("call", ["write", "patch_metadata", "write_state"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_recovery_that_dies_at_any_write_is_finished_by_the_next(durable: Lab, call: str, after: bool) -> None:

@@ -197,6 +197,7 @@ LIES: list[Behaviour] = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [GITHUB, SLACK, "buildkite-api-token"])
 @pytest.mark.parametrize("lie", [*LIES, *SLOW, *HUGE[1:3]])
 def test_a_false_answer_does_not_count_as_a_revoked_token(
@@ -214,6 +215,7 @@ def test_a_false_answer_does_not_count_as_a_revoked_token(
 # --- where a token is shown
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_a_token_is_shown_logged_and_recorded_nowhere(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
