@@ -294,7 +294,7 @@ def test_many_new_secrets_on_one_day_raise_an_alert() -> None:
 
 
 @pytest.mark.attack
-def test_a_program_with_a_timetable_is_held_to_it() -> None:
+def test_a_read_outside_a_programs_timetable_raises_an_alert() -> None:
     late = access(NEXT + 6 * HOUR)
     assert odd([*workdays(), late]) == [(late.at, UNLIKE + "it read nothing about 15:00 UTC", 0.8)]
     person = "oidc-ana"
@@ -304,7 +304,7 @@ def test_a_program_with_a_timetable_is_held_to_it() -> None:
 
 
 @pytest.mark.attack
-def test_a_program_with_a_round_is_held_to_it() -> None:
+def test_many_reads_outside_a_programs_bulk_reads_raise_an_alert() -> None:
     def round_at(day: int, hour: int, count: int) -> list[Access]:
         return [access(MONDAY.replace(hour=hour) + DAY * day + timedelta(seconds=n)) for n in range(count)]
 

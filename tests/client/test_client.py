@@ -304,7 +304,7 @@ def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource
 
 
 @pytest.mark.attack
-def test_what_grew_old_while_the_machine_slept_is_let_go_of_when_it_wakes(
+def test_values_that_expired_while_the_machine_slept_are_dropped(
     source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept, real = 0.0, time.clock_gettime

@@ -217,7 +217,7 @@ def test_helm_has_nothing_against_the_chart(rendered: tuple[dict[str, Rendering]
 
 @pytest.mark.parametrize("name", ["example", "everything", "absent", "second", "guide"])
 @pytest.mark.attack
-def test_what_helm_makes_is_what_kubernetes_takes(rendered: tuple[dict[str, Rendering], list[str]], name: str) -> None:
+def test_helms_output_is_valid_for_kubernetes(rendered: tuple[dict[str, Rendering], list[str]], name: str) -> None:
     found = documents(rendered[0][name])
     insist_on_schemas(found)
     insist_on_confinement(found)

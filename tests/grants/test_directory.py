@@ -123,7 +123,9 @@ def test_a_wrong_password_is_nobodys_login(directory: OpenLdap) -> None:
 
 
 @pytest.mark.attack
-def test_who_has_left_the_group_asks_no_more_with_the_next_login(site: AccessSite, directory: OpenLdap) -> None:
+def test_a_person_who_left_the_group_can_not_request_after_the_next_login(
+    site: AccessSite, directory: OpenLdap
+) -> None:
     before = site.as_person("fay")
     assert requests.ask_for_access(before, site.secret.path, HOUR, "a query hangs").id
     directory.remove("fay", "oncall")

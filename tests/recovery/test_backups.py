@@ -464,7 +464,7 @@ def test_of_a_damaged_part_the_last_point_that_holds_is_offered_and_restores(who
 
 
 @pytest.mark.attack
-def test_a_mount_that_nothing_is_backed_up_of_is_named(setting: Setting) -> None:
+def test_a_mount_without_a_backup_is_reported(setting: Setting) -> None:
     name = setting.hub.settings.mount.partition("/")[0]
     for mount, version in ((f"{name}/apps", "2"), (f"{name}/old", "1")):
         setting.calls.post(
@@ -528,7 +528,7 @@ def test_another_key_opens_nothing_and_a_stolen_backup_shows_no_value(setting: S
 
 
 @pytest.mark.attack
-def test_what_the_key_that_signs_has_not_signed_is_not_restored(setting: Setting) -> None:
+def test_a_backup_without_the_right_signature_is_not_restored(setting: Setting) -> None:
     """Whoever has the public half of a recovery key can seal a backup of their own."""
     setting.write("ml/database", "first")
     ours, theirs = Key(), Key()
@@ -684,7 +684,9 @@ def test_a_base_that_is_removed_is_noticed_although_the_newest_increment_is_ther
 
 
 @pytest.mark.attack
-def test_the_ledger_that_a_hub_in_use_names_stays_its_ledger(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_does_not_change_the_ledger_of_a_hub_in_use(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     setting.hub.claim_state("ledger", LedgerName("keyturn/before").to_data())
     setting.write("ml/database", "first")
     setting.maker().make_base()

@@ -182,7 +182,7 @@ def test_a_replaced_hub_is_written_until_it_learns_of_the_takeover_and_never_aft
 
 
 @pytest.mark.attack
-def test_with_a_lease_there_is_no_moment_at_which_both_are_written(regions: tuple[Region, Region]) -> None:
+def test_with_a_lease_both_hubs_are_never_written_at_once(regions: tuple[Region, Region]) -> None:
     one, two = regions
     lease = 2.0
     promote(pair_of(one, two), "ana", NOW)

@@ -65,7 +65,7 @@ def test_nothing_goes_where_none_holds_and_what_nobody_can_open_stays() -> None:
 
 
 @pytest.mark.attack
-def test_the_chain_that_goes_on_stays_although_others_were_begun_after_it() -> None:
+def test_the_continued_chain_is_kept_although_newer_ones_exist() -> None:
     older, newer, other = chain(2), chain(0.1), chain(1)
     increment = StoredObject(f"{older.name}/00000001.manifest", 1, NOW)
     older = replace(older, manifests=(*older.manifests, increment))

@@ -132,7 +132,7 @@ def test_a_changed_copy_is_detected_and_another_one_used(lab: Lab) -> None:
 
 
 @pytest.mark.attack
-def test_where_every_copy_was_changed_or_is_refused_nothing_is_taken(lab: Lab) -> None:
+def test_if_every_copy_was_changed_or_refused_none_is_used(lab: Lab) -> None:
     token, database = lab.generated(), lab.single()
     site = site_over(lab, token, database)
     for secret in (database, token):
@@ -215,7 +215,7 @@ def test_fields_apart_are_put_together_and_shapes_that_lead_nowhere_are_told(lab
 
 
 @pytest.mark.attack
-def test_what_a_pattern_pushes_comes_back_and_what_is_not_ours_does_not(lab: Lab) -> None:
+def test_secrets_pushed_by_a_pattern_are_restored_and_foreign_ones_are_not(lab: Lab) -> None:
     site = site_over(lab, stores=("one",), id="shop")
     site.catalogue |= {"syncs": {"all": {"paths": ["shop/*"], "stores": ["one"]}}, "policy": ANY_UNDECLARED}
     path = "shop/pushed"
@@ -353,7 +353,7 @@ def told(done: Result) -> str:
 
 
 @pytest.mark.attack
-def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lost(
+def test_the_command_previews_and_writes_only_with_the_key_or_its_declared_loss(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:

@@ -266,7 +266,7 @@ def test_published_numbers_are_served_unchanged_until_they_expire() -> None:
     ids=str,
 )
 @pytest.mark.attack
-def test_an_entry_that_is_none_hides_its_area_and_no_other(change: dict[str, Any]) -> None:
+def test_an_invalid_entry_hides_only_its_own_area(change: dict[str, Any]) -> None:
     hub: Any = Entries()
     for area in (Area.LEDGER, Area.REVIEWS):
         publish(hub, area, Seen(BEGAN, 0.5, tally_of(*ROTATED)), 60.0)

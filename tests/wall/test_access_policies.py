@@ -221,7 +221,7 @@ def site(lab: Lab) -> GivenSite:
     return given_site(lab, people_with_least_rights(lab), reader_role(lab))
 
 
-def test_a_role_that_leads_to_another_server_gives_nothing_whatever_the_catalogue_says(site: GivenSite) -> None:
+def test_a_role_of_another_server_gives_nothing_whatever_the_catalogue_says(site: GivenSite) -> None:
     request = site.approved()
     role = site.access.policy["credential"].rpartition("/")[2]
     connection, root = fresh(), site.lab.root

@@ -74,12 +74,12 @@ def test_a_truncated_trail_is_reported(scene: TrailWorld) -> None:
     ],
     ids=["removed", "cut", "renumbered", "edited", "emptied", "reordered", "sorted", "inserted"],
 )
-def test_events_that_were_tampered_with_are_named(scene: TrailWorld, rows: str, problem: str) -> None:
+def test_tampered_events_are_reported(scene: TrailWorld, rows: str, problem: str) -> None:
     scene.rewrite(scene.files[0], rows)
     assert scene.problems() == [f"{FIRST}: {problem}"]
 
 
-def test_two_files_that_were_exchanged_are_named(scene: TrailWorld) -> None:
+def test_two_exchanged_files_are_reported(scene: TrailWorld) -> None:
     first, second = (stored.path for stored in scene.files)
     beside = first.with_suffix(".beside")
     for old, new in ((first, beside), (second, first), (beside, second)):

@@ -78,7 +78,7 @@ def test_a_version_that_keyturn_wrote_names_its_ledger_and_entry(rotated: Rotate
     assert comparison.unseen == ()
 
 
-def test_an_incident_that_no_entry_opens_is_named(rotated: Rotated) -> None:
+def test_an_incident_without_an_opening_entry_is_reported(rotated: Rotated) -> None:
     workspace = rotated.opened.workspace
     now = datetime.now(UTC)
     note = "INC-1: leaked (a/b, replace)"
@@ -142,7 +142,7 @@ def test_a_hub_restored_from_a_snapshot_lacks_recorded_versions(rotated: Rotated
     assert f"records version 3 of {rotated.path}, and the hub's newest is 1" in rotated.problems()
 
 
-def test_a_secret_that_is_gone_is_named(rotated: Rotated) -> None:
+def test_a_removed_secret_is_reported(rotated: Rotated) -> None:
     rotated.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(rotated.path)
     assert "the hub has none of it" in rotated.problems()
 
@@ -153,7 +153,7 @@ def test_a_removed_version_is_reported(rotated: Rotated, how: str) -> None:
     assert f"version 2 of {rotated.path} is {how} in the hub, and no entry records that" in rotated.problems()
 
 
-def test_another_value_under_the_version_that_was_promoted_is_named(rotated: Rotated) -> None:
+def test_a_changed_value_of_the_promoted_version_is_reported(rotated: Rotated) -> None:
     """As after a snapshot, and one more write by hand that makes up for the number."""
     root = rotated.lab.root.secrets.kv.v2
     first = rotated.lab.hub.read(rotated.path, 1)
@@ -186,7 +186,7 @@ def test_the_metadata_keeps_as_many_entries_as_fit() -> None:
     assert entries_by_version({ENTRIES: ";;x; 1; 2 a; 3 a b; 4 keyturn/x 5"}) == {4: ("keyturn/x", 5)}
 
 
-def test_a_token_that_no_entry_names_is_reported_and_one_of_this_moment_is_not(rotated: Rotated) -> None:
+def test_an_unrecorded_token_is_reported_and_a_brand_new_one_is_not(rotated: Rotated) -> None:
     now, named = datetime.now(UTC), "AbC123"
     note = f"AR-1: database/creds/reports until later; policy reports, token {named}"
     given = dataclasses.replace(entry(9), time=now, action="give access", outcome=Outcome.DONE, note=note)

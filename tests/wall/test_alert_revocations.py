@@ -49,7 +49,7 @@ def test_repeated_revocations_of_one_secret_are_limited_as_for_people(revoker: R
 
 
 @pytest.mark.parametrize("pattern", ["**", "tests/*", "*"])
-def test_a_path_in_a_log_is_no_pattern(revoker: Revoker, pattern: str) -> None:
+def test_a_path_in_a_log_is_not_used_as_a_pattern(revoker: Revoker, pattern: str) -> None:
     revoker.reaction.react([revoker.alert(path=pattern)])
     assert incidents_of(revoker) == []
     assert Outcome.DONE not in revoker.outcomes("revoke")

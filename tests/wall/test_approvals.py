@@ -140,7 +140,7 @@ def test_an_approval_is_for_exactly_what_was_asked(
     assert untouched(bank.lab, *pair)
 
 
-def test_an_approval_of_some_secrets_is_none_of_others(bank: Bank) -> None:
+def test_an_approval_of_some_secrets_does_not_cover_others(bank: Bank) -> None:
     secrets = [bank.lab.generated() for _ in range(3)]
     workspace = bank.workspace(bank.ana, *secrets)
     with pytest.raises(Denied):

@@ -160,14 +160,14 @@ METADATA = [
 
 
 @pytest.mark.parametrize("host", METADATA)
-def test_nothing_is_sent_to_where_a_cloud_gives_out_credentials(host: str, tmp_path: Path) -> None:
+def test_nothing_is_sent_to_a_clouds_metadata_service(host: str, tmp_path: Path) -> None:
     text = f'consumers:\n  mine: {{ url: "https://{host}/", signing_key: webhooks/mine }}\n'
     (flaw,) = problems(tmp_path, text)
     assert "consumers.mine.url: no catalogue may use this host" in flaw
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_name_that_leads_to_where_a_cloud_gives_out_credentials_is_sent_nothing(
+def test_a_name_that_resolves_to_a_metadata_service_is_sent_nothing(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This machine is taken for such a place: what listens here hears nothing."""
@@ -588,7 +588,7 @@ def test_no_copy_is_written_to_keyturns_state_its_cache_or_the_catalogue(tmp_pat
 
 
 @pytest.mark.parametrize("key", ["kubeconfig", "token_file"])
-def test_what_a_copy_was_written_to_is_not_read_back_as_a_way_into_a_cluster(key: str, tmp_path: Path) -> None:
+def test_a_file_that_a_copy_was_written_to_is_not_used_as_a_kubeconfig(key: str, tmp_path: Path) -> None:
     """A kubeconfig may name a program to run: one that the catalogue could write itself would run it here."""
     server = ", server: 'https://k8s.example.com'" if key == "token_file" else ""
     text = f"""
@@ -734,7 +734,7 @@ def test_a_request_that_names_a_value_many_times_is_not_made() -> None:
         templates.fill_all(["{{note}}" * 1_000] * 1_000, values)
 
 
-def test_what_tries_a_new_key_is_given_nothing_of_the_admins(tmp_path: Path) -> None:
+def test_the_test_of_a_new_key_gets_no_admin_credential(tmp_path: Path) -> None:
     text = """
 targets: { api: { kind: http-api, url: "https://api.example.com", admin: targets/api } }
 secrets:

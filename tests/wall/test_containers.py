@@ -128,7 +128,7 @@ def test_a_process_in_a_container_becomes_no_more_than_it_is_and_writes_nothing_
     assert "\nUSER 10001:10001\n" in (ROOT / "deployments" / "Dockerfile").read_text()
 
 
-def test_one_container_takes_the_machine_from_no_other(confined: dict[str, Any]) -> None:
+def test_no_container_uses_up_the_machines_resources(confined: dict[str, Any]) -> None:
     for name, service in confined.items():
         assert 0 < service["pids_limit"] <= 1024, name
         assert 0 < service["cpus"] <= 2, name
@@ -172,7 +172,7 @@ def test_every_container_is_in_its_networks_alone(services: dict[str, Any]) -> N
         assert ("networks" in service) != (service.get("network_mode") == "none"), name
 
 
-def test_no_network_leads_outside_but_that_of_the_page(compose: dict[str, Any], services: dict[str, Any]) -> None:
+def test_only_the_pages_network_reaches_outside(compose: dict[str, Any], services: dict[str, Any]) -> None:
     inward = {name for name, network in compose["networks"].items() if network == {"internal": True}}
     assert set(compose["networks"]) - inward == OPEN
     assert attached(services, "page") == {"prefect-server"}

@@ -61,7 +61,7 @@ def test_a_link_in_its_place_is_not_followed(group: HostGroup, client: SecretCli
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_what_another_user_has_made_is_not_joined(
+def test_a_directory_of_another_user_is_not_joined(
     group: HostGroup, client: SecretClient, monkeypatch: pytest.MonkeyPatch, made: bool
 ) -> None:
     if made:

@@ -90,7 +90,7 @@ def test_a_jwt_of_another_issuer_or_without_a_signature_is_refused(doors: Doors)
         assert "refuses the JWT" in refusal(doors, login)
 
 
-def test_a_role_and_a_method_that_are_not_there_are_named(doors: Doors) -> None:
+def test_a_missing_role_or_method_is_reported(doors: Doors) -> None:
     assert "the role nobody at auth/" in refusal(doors, doors.as_program("nobody"))
     assert "KEYTURN_HUB_AUTH_ROLE" in refusal(doors, doors.as_pod(role="nobody"))
     doors.issue()
@@ -101,7 +101,7 @@ def test_a_role_and_a_method_that_are_not_there_are_named(doors: Doors) -> None:
         doors.jwt = real
 
 
-def test_a_file_without_a_jwt_is_named(doors: Doors) -> None:
+def test_a_file_without_a_jwt_is_reported(doors: Doors) -> None:
     login = doors.as_program()
     for text in ("no-jwt", "a.b.c", "a.W10.c"):
         doors.token.write_text(text)
@@ -173,7 +173,7 @@ def test_a_token_that_is_no_wrapping_is_refused(doors: Doors) -> None:
     assert "KEYTURN_HUB_SECRET_ID_FILE" in refusal(doors, login)
 
 
-def test_a_wrap_that_could_not_be_removed_afterwards_is_not_opened(
+def test_a_wrapping_file_that_could_not_be_removed_is_not_opened(
     doors: Doors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     login = doors.as_role()
@@ -184,7 +184,7 @@ def test_a_wrap_that_could_not_be_removed_afterwards_is_not_opened(
     assert doors.root.sys.unwrap(doors.wrap.read_text())["data"]["secret_id"]
 
 
-def test_an_absent_role_id_is_named_before_a_wrap_is_opened(doors: Doors) -> None:
+def test_an_absent_role_id_is_reported_before_a_wrapping_is_opened(doors: Doors) -> None:
     login = doors.as_role()
     without = AppRoleLogin("/no/such/role-id", None, login.wrapped_secret_id_file)
     with doors.hub(without) as hub, pytest.raises(NotFound, match="KEYTURN_HUB_ROLE_ID_FILE"):

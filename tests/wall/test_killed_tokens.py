@@ -132,7 +132,7 @@ def test_the_only_connection_is_to_the_formats_host_at_the_port_of_tls(
     assert reached
 
 
-def test_a_token_of_a_service_of_ones_own_is_sent_nowhere_without_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_a_self_hosted_service_is_sent_nowhere_without_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     service = IssuedTokens(FORMATS)
     asking = [name for name in ENDED if FORMATS[name].asks_host and not FORMATS[name].named_only]
     with RecipeServer(service) as server, leading_to(server.url, monkeypatch):
@@ -256,7 +256,7 @@ def test_a_short_value_is_not_shown_by_a_guessable_hash() -> None:
 
 
 @pytest.mark.parametrize("text", ["ghp_\x1b[2J", "\x00", "=cmd|' /C calc'!A0", "{{token}}", "\ud800", "x" * 100_000])
-def test_a_line_that_is_no_token_changes_nothing_in_the_output(text: str) -> None:
+def test_a_line_without_a_token_does_not_change_the_output(text: str) -> None:
     result = keyturn("--json", given=f"{text}\n".encode("utf-8", "surrogatepass").decode("latin-1"))
     assert result.exit_code == 1
     assert "\x1b" not in result.output

@@ -184,7 +184,7 @@ def test_old_forgeries_are_found_without_a_reachable_witness(ledger: Ledger, for
     assert not ledger.verified(witnesses=2, fresh=EARLY, now=timedelta(minutes=15)).whole
 
 
-def test_a_history_signed_anew_names_what_it_lacks(ledger: Ledger) -> None:
+def test_verifying_a_re_signed_history_reports_what_is_missing(ledger: Ledger) -> None:
     sign_anew(ledger)
     assert "has 0 valid cosignatures by the witnesses that are believed, and 2 are wanted" in wrong(ledger)
 
@@ -203,7 +203,7 @@ def test_true_cosignatures_don_t_carry_over_to_another_history(ledger: Ledger) -
     assert "has 0 valid cosignatures" in wrong(ledger)
 
 
-def test_one_of_two_witnesses_is_not_two(ledger: Ledger) -> None:
+def test_one_witness_does_not_satisfy_two_required(ledger: Ledger) -> None:
     (ledger.witnesses[1].directory / "ledgers").write_text("")
     with closing(SqliteLedger(ledger.file, ORIGIN, patience=5)) as opened:
         opened.append(entries(3, SECOND + 1))

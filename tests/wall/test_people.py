@@ -111,7 +111,7 @@ def test_a_persons_login_in_a_shared_worker_does_not_count_as_a_person(bank: Ban
     assert untouched(bank.lab, *pair), "what was approved was the run's, not ana's"
 
 
-def test_one_signature_under_two_names_is_one(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+def test_one_signature_under_two_names_counts_once(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
     signed = approve_as(bank, bank.bea, asked_by_run)
     (approval,) = signed.approvals
     for twice in ((approval, approval), (approval, replace(approval, approver=bank.cleo.name))):
@@ -219,7 +219,7 @@ def test_an_approver_with_a_second_account_does_not_approve_what_it_asks_for(ban
 
 
 @pytest.mark.parametrize("twice", ["entity", "public_key"])
-def test_the_operators_file_names_no_person_twice(bank: Bank, twice: str) -> None:
+def test_the_operators_file_may_not_list_a_person_twice(bank: Bank, twice: str) -> None:
     bea, cleo = (bank.settings.approvers[who.name].model_dump() for who in (bank.bea, bank.cleo))
     with pytest.raises(ValidationError, match="one entity or one key twice"):
         ApprovalSettings.model_validate({"approvers": {"bea": bea, "bea2": {**cleo, twice: bea[twice]}}})
@@ -258,7 +258,7 @@ def test_a_login_is_a_persons_by_where_the_hub_says_that_it_was_made(login: str,
 
 
 @pytest.mark.parametrize("method", ["auth/token", "oidc", "auth/", "/auth/oidc", "auth/*", "auth/oidc/"])
-def test_what_is_no_method_of_people_is_refused(method: str) -> None:
+def test_an_auth_method_that_is_not_for_people_is_refused(method: str) -> None:
     with pytest.raises(ValidationError):
         ApprovalSettings(people=(method,))
 
@@ -383,7 +383,7 @@ def test_an_entry_that_can_not_be_read_hides_no_record_and_counts_as_not_reviewe
             bank.lab.hub.delete_state(f"break-glass/{name}")
 
 
-def test_a_record_that_can_not_be_kept_holds_no_revocation_up_and_the_ledger_says_so(bank: Bank, pair: Two) -> None:
+def test_an_unsaved_record_does_not_delay_a_revocation_and_is_in_the_ledger(bank: Bank, pair: Two) -> None:
     rules = 'path "*" {capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"]}\n'
     rules += 'path "keyturn/data/break-glass/*" {capabilities = ["deny"]}'
     gus = person(bank.lab, "gus", rules=rules)

@@ -109,7 +109,7 @@ def test_a_shipped_kind_is_replaced_by_none(kind: str, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
-def test_a_package_that_can_not_be_used_is_named_and_stops_nothing_else(
+def test_an_unusable_package_is_reported_and_stops_nothing_else(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path / "site", "acme_broken", "acme", code)

@@ -610,7 +610,7 @@ def test_a_login_with_its_rendered_policies_has_exactly_the_rights_it_needs(site
     assert site.compared(role, login) == Comparison((), ())
 
 
-def test_a_worker_is_no_revoker_and_the_other_way_round(site: Site) -> None:
+def test_a_worker_has_no_revokers_rights_and_vice_versa(site: Site) -> None:
     lacking = {finding.path for finding in site.compared(rules.WORKER, "revoker").lacking}
     assert f"secret/destroy/{site.names['own']}" in lacking
     beyond = {(finding.capability, finding.path) for finding in site.compared(rules.REVOKER, "worker").beyond}

@@ -67,7 +67,7 @@ def test_replays_of_a_message_do_not_throttle_its_sender(log: Postings) -> None:
     assert log.post(read_of("b")).status == HTTPStatus.OK
 
 
-def test_what_is_too_large_or_too_much_is_refused(log: Postings) -> None:
+def test_oversized_and_excess_posts_are_refused(log: Postings) -> None:
     assert log.door.answer({}, b"x" * (BODY_LIMIT + 1)).status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     assert log.post(*(read_of("a") for _ in range(1001))).status == HTTPStatus.BAD_REQUEST
     assert log.post().status == HTTPStatus.BAD_REQUEST

@@ -81,7 +81,7 @@ def test_a_message_without_a_valid_signature_is_refused(text: str) -> None:
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_message_is_refused_and_not_quoted(text: str | bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_message_is_refused_and_not_quoted(text: str | bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert Receiver([KEY]).handle_message(text, lambda notice: None) == HTTPStatus.BAD_REQUEST
     assert "hunter2" not in caplog.text
 

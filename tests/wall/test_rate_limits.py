@@ -128,7 +128,7 @@ def test_each_login_has_its_own_limit(lab: Lab) -> None:
     begin(bea, secrets[4])
 
 
-def test_one_secret_is_not_revoked_again_and_again(lab: Lab) -> None:
+def test_repeated_revocations_of_one_secret_are_limited(lab: Lab) -> None:
     secret = lab.generated()
     ana = person(lab, "ana").workspace(opened(lab, secret))
     for _ in range(3):

@@ -145,7 +145,7 @@ FORGERIES: dict[str, tuple[Callable[[Document], None], str]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forgery_with_digests_of_its_own_is_named(desk: Desk, name: str) -> None:
+def test_a_forgery_with_recomputed_digests_is_reported(desk: Desk, name: str) -> None:
     forge, problem = FORGERIES[name]
     forged = deepcopy(desk.document)
     forge(forged)
@@ -154,7 +154,7 @@ def test_a_forgery_with_digests_of_its_own_is_named(desk: Desk, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [f"secret:{DATABASE}", "reader:ml-training/api-keys@hub:approle stranger", "entry:5"])
-def test_a_changed_row_is_named_without_the_ledgers_entry(desk: Desk, name: str) -> None:
+def test_a_changed_row_is_reported_without_the_ledgers_entry(desk: Desk, name: str) -> None:
     changed = deepcopy(desk.document)
     about = row(changed, name)
     about.get("cells", about)["note"] = "nothing to see here"
@@ -163,7 +163,7 @@ def test_a_changed_row_is_named_without_the_ledgers_entry(desk: Desk, name: str)
         assert f"the row '{name}' was changed" in result.output
 
 
-def test_a_report_of_another_ledger_is_not_believed(desk: Desk) -> None:
+def test_a_report_of_another_ledger_is_not_trusted(desk: Desk) -> None:
     file = desk.write("json", desk.document)
     result = desk.verify(file, key=str(Key().public()), code=1)
     assert "the checkpoint is not signed by a key that is trusted" in result.output

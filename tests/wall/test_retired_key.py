@@ -54,7 +54,7 @@ def forged(lab: Lab) -> Forged:
     return Forged(site, path, marks_by(FingerprintKeys((leaked,), 1, leaked.made_at), site, path))
 
 
-def test_it_is_found_as_drift_by_a_plan_that_believes_listings_and_written_again(forged: Forged) -> None:
+def test_it_is_found_as_drift_by_a_plan_from_listings_and_rewritten(forged: Forged) -> None:
     forged.put()
     item = forged.site.item(f"one:{forged.path}")
     assert (item.action, item.why) == (Action.DRIFTED, UNKNOWN_KEY)

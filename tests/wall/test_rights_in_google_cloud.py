@@ -198,7 +198,7 @@ def test_missing_and_excess_rights_of_an_account_are_reported(
     assert ("secretmanager.secrets.create", f"projects/{PROJECT}") not in lacking
 
 
-def test_what_is_not_there_yet_can_not_be_asked_about(
+def test_rights_on_missing_secrets_can_not_be_checked(
     served: tuple[InGoogleCloud, Any], resource_manager: ResourceManager
 ) -> None:
     site, client = served
@@ -229,7 +229,7 @@ def test_unknown_rights_on_the_project_are_reported(copied: InGoogleCloud, monke
     }
 
 
-def test_many_names_are_several_conditions_of_as_many_operators_as_google_takes() -> None:
+def test_many_names_are_split_into_conditions_within_googles_limit() -> None:
     names = tuple(f"copy-{number}" for number in range(2 * NAMES + 1))
     made = conditions(GcpScope(), CopyRights("store-gcp", "made by a test", names))
     assert [text.count("||") + 1 for text in made] == [2 * NAMES, 2 * NAMES, 2]
@@ -247,7 +247,7 @@ def test_names_known_only_from_the_hub_are_matched_by_prefix_or_location() -> No
     assert conditions(GcpScope(), CopyRights("store-gcp", "made by a test", ("*",))) == ()
 
 
-def test_what_the_settings_ask_for_is_rendered_and_nothing_else() -> None:
+def test_only_rights_that_the_settings_need_are_rendered() -> None:
     copies = CopyRights("store-gcp", "made by a test", ("a",))
     kept = {document.name: document.text for document in role_files(GcpScope(old_versions="keep"), copies)}
     assert "versions.list" not in kept["store-gcp.yaml"]

@@ -164,7 +164,7 @@ ROTATION: Final = {"strategy": "generated", "fields": {"value": {}}, "interval":
 ABOUT: Final = {"owner": "tests@example.com", "classification": "internal", "rotation": ROTATION}
 
 
-def test_the_command_asks_what_can_be_asked_and_names_the_rest(site: InKubernetes) -> None:
+def test_the_command_checks_what_it_can_and_lists_the_rest(site: InKubernetes) -> None:
     site.grant(revoking=False)
     answers = elsewhere.ask_everyone(site.catalogue, "worker")
     assert [answer.finding for answer in answers if answer.finding] == []

@@ -205,7 +205,7 @@ def test_with_both_signatures_the_copy_is_in_sync_and_without_either_there_is_no
 
 
 @pytest.mark.parametrize("side", ["red", "blue"])
-def test_what_one_side_has_withdrawn_is_ended_with_the_next_sync(pair: Pair, side: str) -> None:
+def test_an_agreement_withdrawn_by_one_side_ends_with_the_next_sync(pair: Pair, side: str) -> None:
     agreed = pair.agree()
     assert pair.sync() is CopyState.CREATED
     sharing.withdraw_sharing(pair.signing(side), agreed.id, "no more")
@@ -291,7 +291,7 @@ def test_a_value_written_over_a_copy_stays_at_its_end_and_is_reported(pair: Pair
     assert all(why.endswith(REMAINS) for why in (pushed.error, item.why))
 
 
-def test_where_the_other_side_can_not_be_asked_nothing_is_written_and_nothing_is_ended(pair: Pair) -> None:
+def test_if_the_other_side_is_unreachable_nothing_is_written_or_ended(pair: Pair) -> None:
     pair.agree()
     assert pair.sync() is CopyState.CREATED
     away: Any = Hooked(pair.blue.empty.hub, read_state=raising(Unavailable("ask", "blue", "it is away", "Wait")))
@@ -303,7 +303,7 @@ def test_where_the_other_side_can_not_be_asked_nothing_is_written_and_nothing_is
 
 
 @pytest.mark.parametrize(("namespace", "mount"), [("", "{}/secret"), ("{}/", "secret"), ("/{}", "secret")])
-def test_no_other_spelling_of_a_place_leads_past_it(pair: Pair, namespace: str, mount: str) -> None:
+def test_no_other_spelling_of_a_place_bypasses_the_agreement(pair: Pair, namespace: str, mount: str) -> None:
     partner = PartnerSettings(hub_part=pair.blue.empty.namespace, signers={"ana": pair.blue.public_key})
     store = pair.giving().catalogue.store("theirs")
     inside = pair.blue.empty.namespace
@@ -437,7 +437,7 @@ def signers_of(pair: Pair) -> dict[tuple[str, str], bytes]:
 
 
 @pytest.mark.parametrize("teller", ["red", "blue"])
-def test_it_is_proven_by_public_keys_alone_and_nothing_else_is(pair: Pair, teller: str) -> None:
+def test_an_agreement_is_provable_with_public_keys_alone(pair: Pair, teller: str) -> None:
     agreed, workspace = pair.agree(), pair.giving() if teller == "red" else pair.having()
     with the_ledger(pair) as (ledger, keys):
         proof = SharingProof.from_json(prove_sharing(workspace, ledger, agreed.id).to_json())

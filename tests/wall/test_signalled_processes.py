@@ -103,7 +103,7 @@ def piped(running: Program) -> None:
         (rewritten(str(os.getppid())), Invalid, "Keyturn's own process"),
     ],
 )
-def test_a_pid_file_that_can_not_be_trusted_leads_to_no_process(
+def test_an_untrusted_pid_file_is_not_used(
     tmp_path: Path, change: Callable[[Program], None], error: type[KeyturnError], words: str
 ) -> None:
     with program(tmp_path) as running:

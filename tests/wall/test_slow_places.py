@@ -56,7 +56,7 @@ def log_in_to_postgresql(port: int) -> object:
     ("log_in", "greeting"),
     [(log_in_to_redis, b""), (log_in_to_mysql, GREETING), (log_in_to_postgresql, DEMAND)],
 )
-def test_a_database_that_drips_is_given_up(
+def test_a_slow_database_is_given_up(
     log_in: Callable[[int], object], greeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keyturn.providers.redis.node.LONGEST_SESSION", WAIT)
@@ -67,7 +67,7 @@ def test_a_database_that_drips_is_given_up(
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_a_collector_that_drips_is_given_up(scheme: str) -> None:
+def test_a_slow_collector_is_given_up(scheme: str) -> None:
     # What drips is no TLS: who answers there is unproven.
     error = Unproven if scheme == "tls" else Unavailable
     with dripping() as port, pytest.raises(error, match=rf"nothing within {WAIT} s|no TLS"):

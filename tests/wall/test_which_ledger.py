@@ -168,7 +168,7 @@ def test_a_replaced_key_is_followed_and_the_old_one_still_verifies(
         assert not verify_ledger(ledger, name.keys[1:], verify_ed25519).whole
 
 
-def test_a_revocation_goes_on_and_what_it_did_waits_for_the_right_ledger(
+def test_a_revocation_continues_and_its_entries_wait_for_the_right_ledger(
     lab: Lab, right: Place, tmp_path: Path
 ) -> None:
     lost: list[str] = []
@@ -268,9 +268,7 @@ def test_a_machine_without_a_setting_writes_to_the_database_that_the_hub_names(l
         assert (ledger.address, ledger.size()) == (shared, 3)
 
 
-def test_while_the_database_of_the_ledger_is_down_a_revocation_goes_on_and_a_rotation_does_not(
-    lab: Lab, shared: str
-) -> None:
+def test_while_the_ledgers_database_is_down_revocations_continue_and_rotations_stop(lab: Lab, shared: str) -> None:
     state = lab.hub.read_state("ledger")
     assert state
     down = f"postgresql://postgres@127.0.0.1:{free_port()}/{shared.rpartition('/')[2]}"
@@ -286,7 +284,7 @@ def test_while_the_database_of_the_ledger_is_down_a_revocation_goes_on_and_a_rot
         assert (ledger.drain(), ledger.drain()) == (2, 0)
 
 
-def test_a_first_use_that_does_not_say_which_ledger_it_is_names_none_and_makes_no_file(
+def test_a_first_use_without_a_ledger_setting_creates_none(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

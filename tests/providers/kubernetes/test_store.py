@@ -652,7 +652,7 @@ class TestKubernetes(MergingCases, LocalContract):
 
     @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2fb"])
     @pytest.mark.attack
-    def test_a_name_that_would_lead_to_another_place_is_sent_nowhere(
+    def test_a_name_that_resolves_to_another_path_is_not_sent(
         self, cluster: Server, pki: Path, tmp_path: Path, name: str
     ) -> None:
         token = tmp_path / "token"
