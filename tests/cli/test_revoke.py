@@ -1,4 +1,4 @@
-"""Revoking from the command line, against a real hub, database and store: what it ends, says, and never says."""
+"""`keyturn revoke` against a real hub, database and store."""
 
 import json
 import os
@@ -640,7 +640,7 @@ def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: S
 
 
 @pytest.mark.attack
-def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_it_and_that_is_recorded(
+def test_a_refusal_of_the_operators_file_needs_a_recorded_override(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, path, incident = tmp_path / "policy.yaml", shop.database.path, fresh()

@@ -1,4 +1,4 @@
-"""A hub is made as the catalogue needs it, again without any effect, and what others change there is found."""
+"""`keyturn setup hub`: creates what the catalogue declares, is repeatable, and detects changes."""
 
 import secrets
 from collections.abc import Collection, Mapping
@@ -97,7 +97,7 @@ HANDS: tuple[tuple[str, dict[str, Any], str, str, Any, Any], ...] = (
 
 
 @pytest.mark.attack
-def test_what_somebody_changes_is_found_with_both_values_and_set_back(empty: Empty) -> None:
+def test_a_manual_change_is_reported_with_both_values_and_reverted(empty: Empty) -> None:
     everything = wanted({**WORKER, **JWT})
     applied(empty.port, everything)
     for address, change, *_ in HANDS:
@@ -220,7 +220,7 @@ def test_what_keyturn_has_not_made_stays_unless_it_is_named(empty: Empty) -> Non
 
 
 @pytest.mark.attack
-def test_a_role_that_is_called_otherwise_replaces_its_own_secret_id_and_nobody_elses(empty: Empty) -> None:
+def test_a_renamed_role_replaces_only_its_own_secret_id(empty: Empty) -> None:
     applied(empty.port, wanted({**WORKER, "ops": WORKER["keyturn-worker"]}))
     role = empty.read("auth/approle/role/ops")
     assert role["token_policies"] == ["keyturn-worker", "ops-login"]
@@ -270,7 +270,7 @@ def test_what_nothing_declares_any_more_is_told_and_goes_where_it_is_named(empty
 
 
 @pytest.mark.attack
-def test_what_may_not_be_looked_at_is_unknown_and_what_is_in_it_too(empty: Empty) -> None:
+def test_what_can_not_be_read_is_unknown_with_all_its_contents(empty: Empty) -> None:
     everything = wanted(WORKER)
     applied(empty.port, everything)
     blind = empty.as_token(empty.token("default"))
@@ -306,7 +306,7 @@ class Meddler(VaultSetup):
 
 
 @pytest.mark.attack
-def test_what_somebody_makes_after_the_plan_is_not_written_over(empty: Empty) -> None:
+def test_a_manual_change_after_the_plan_is_not_overwritten(empty: Empty) -> None:
     port = empty.port
     with pytest.raises(Conflict):
         applied(Meddler(port._calls, port._hub), FEW)

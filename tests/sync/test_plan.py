@@ -1,4 +1,4 @@
-"""What a plan says, and that making one writes nothing."""
+"""What a plan shows, and that planning writes nothing."""
 
 import pytest
 
