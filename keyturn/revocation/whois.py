@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.errors import Invalid, TerminalError
+from keyturn.core.errors import Invalid, LoginRefused, TerminalError
 from keyturn.core.fingerprint import is_noted, under_every_key
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.copy_fingerprints import digests_beside, version_fingerprints
@@ -77,6 +77,8 @@ def _search(workspace: Workspace, look: Callable[[str], Iterator[Match]], every:
     def one(path: str) -> list[Match]:
         try:
             return list(dict.fromkeys(look(path)))
+        except LoginRefused:
+            raise
         except TerminalError as error:
             if every:
                 raise

@@ -1,4 +1,4 @@
-"""Notices that come as one text: by a queue or a channel, where nobody waits for an answer."""
+"""Notices as one text, over a queue or channel without a reply."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Editing an object's text where it stands, and the notes of whose its keys are."""
+"""Editing keys of an object in place, and the notes of their owners."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A project ends with all that it has, is proven to have, and goes on where a process has died."""
+"""Offboarding a project removes everything it has, with proof, and resumes after a crash."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is rendered: the same for the same catalogue, nothing for what it does not declare, and nobody else's files."""
+"""Rendered policies are reproducible and contain only what the catalogue declares."""
 
 import json
 from pathlib import Path

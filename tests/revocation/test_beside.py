@@ -1,4 +1,4 @@
-"""A copy that gives the version before beside CURRENT: a revocation takes that out, and proves it."""
+"""A revocation removes the previous version from a copy, with proof."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A password that somebody has written into a field that is shown: it is carried nowhere."""
+"""A password mistakenly entered into a visible field is not copied anywhere."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Which secrets a selector chooses, and whose fingerprint or value somebody has found."""
+"""Selectors choose secrets, also by a found value or fingerprint."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A revocation while the key of fingerprints is replaced, and after it: what has leaked is told under every key."""
+"""Revocations during and after a replacement of the fingerprint key."""
 
 from dataclasses import replace
 from typing import Any

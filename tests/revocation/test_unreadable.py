@@ -1,4 +1,4 @@
-"""What somebody has deleted, destroyed or removed in the hub before the revocation: unreadable is not absent."""
+"""Secrets deleted or destroyed in the hub before a revocation are unreadable, not absent."""
 
 from collections.abc import Callable
 from contextlib import suppress

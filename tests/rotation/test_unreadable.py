@@ -1,4 +1,4 @@
-"""A record, or a secret's metadata, that somebody has spoilt: one row that says so, and nobody else's end."""
+"""A corrupt record or metadata is reported as one row, and stops no other secret."""
 
 import asyncio
 import json

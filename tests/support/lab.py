@@ -1,4 +1,4 @@
-"""Fresh secrets in the real hub, with accounts of their own in the real database; names that nobody used before."""
+"""New secrets in the real hub, with their own accounts in the real database."""
 
 import dataclasses
 import secrets

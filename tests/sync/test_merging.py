@@ -1,4 +1,4 @@
-"""Single keys in secrets of others: what a plan says, what a run leaves, and that nobody's key is ever lost."""
+"""Single keys in other owners' secrets: plans, runs, and no lost keys."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Values that people write, and who is told of them: each consumer once, over kills, restarts and two at work."""
+"""Notices about manually written values reach each consumer once, despite crashes."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

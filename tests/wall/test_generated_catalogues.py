@@ -1,4 +1,4 @@
-"""Whatever a catalogue says: no rendered right, file or host of one that loads is outside what it may have."""
+"""Random catalogues that load contain no right, file or host outside the allowed lists."""
 
 import json
 import os

@@ -442,7 +442,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
             lambda aws, remote: aws.cancel_rotate_secret(SecretId=remote),
         ],
     )
-    def test_a_call_beside_the_rendered_policy_is_refused(
+    def test_a_call_outside_the_rendered_policy_is_refused(
         self,
         opened: Opened,
         aws: LocalAws,

@@ -1,4 +1,4 @@
-"""Telling consumers by Service Bus, and taking it from a queue, against an emulator on loopback."""
+"""Notices to consumers over Azure Service Bus, against a local emulator."""
 
 from collections.abc import Iterator
 from contextlib import closing

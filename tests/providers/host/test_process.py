@@ -1,4 +1,4 @@
-"""Telling a program on this machine by a file and a signal, and the other end."""
+"""Notifying a local program by a file and a signal."""
 
 import os
 import threading
@@ -166,7 +166,7 @@ def test_a_directory_that_is_none_is_named(directory: Path) -> None:
 
 
 @pytest.mark.attack
-def test_where_everybody_may_write_nobody_is_believed_to_have_taken_it(directory: Path) -> None:
+def test_an_acknowledgement_in_a_world_writable_directory_is_not_trusted(directory: Path) -> None:
     directory.chmod(0o777)
     with pytest.raises(Denied, match="everybody on this machine"):
         HostProcess("trainer", directory=str(directory)).send(message(), 0.1)

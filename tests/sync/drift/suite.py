@@ -1,4 +1,4 @@
-"""What becomes of copies that somebody else has been at: one suite over every store.
+"""Changes to copies made outside Keyturn: one suite over every store.
 
 A store's module writes ``class TestItsName(DriftContract)`` with ``acts``, ``sync`` and the fixtures ``settings`` and
 ``hands``, and adds the cases that only its system has.
