@@ -6,7 +6,7 @@ from keyturn.catalogue.checks.decoys import is_decoy
 from keyturn.catalogue.checks.plain_data import text_at
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.core.text.suggest import advice
 
 
