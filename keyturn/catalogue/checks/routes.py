@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from keyturn.catalogue.checks.decoys import is_decoy
 from keyturn.catalogue.checks.plain_data import text_at
 from keyturn.catalogue.checks.world import World
-from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.parse import CatalogueEntry
+from keyturn.catalogue.files.problems import Problem
 from keyturn.core.text.suggest import advice
 
 
