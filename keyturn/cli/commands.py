@@ -23,7 +23,7 @@ from keyturn.core.actor import Acting, acting
 COMMANDS: Final = {
     "up": "local.commands:up",
     "down": "local.commands:down",
-    "status": "secrets.status_command:status",
+    "status": "secrets.status:status",
     "dashboard": "secrets.dashboard:dashboard",
     "env": "local.commands:env",
     "demo": "local.commands:demo",
@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "serve": "running.serve:serve",
     "get": "secrets.get:get",
     "agent": "programs.agent:agent",
+    "proxy": "programs.proxy:proxy",
     "revoke": "emergencies.revoke:revoke",
     "drill": "local.drill_command:drill",
     "whois": "emergencies.whois:whois",

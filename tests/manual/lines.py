@@ -1,4 +1,4 @@
-"""Which commands the manual tells people to type, and where each is run."""
+"""The commands in the manual, and where each is run."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     ),
     Elsewhere(
         "operations.md",
-        "tests/hub_setup/test_numbers_login.py::test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read",
+        "tests/hub_setup/test_numbers_login.py::test_every_metric_is_available_and_no_value_is_readable",
         (
             "keyturn setup hub --apply",
             "keyturn setup credentials",
@@ -120,6 +120,10 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "own-vault-and-clouds.md",
         "tests/cli/test_login.py::test_a_person_logs_in_through_the_browser_and_every_command_finds_it",
         ("keyturn login",),
+    ),
+    Elsewhere(
+        "agents.md",
+        "tests/agent/test_proxy_command.py::test_the_tools_of_the_manual_call_with_placeholders_and_the_service_sees_the_keys",
     ),
     Elsewhere("add-a-store.md", "tests/test_add_a_store.py::test_one_line_registers_it_for_validate_plan_and_sync"),
     Elsewhere(

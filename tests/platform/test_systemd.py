@@ -1,4 +1,4 @@
-"""The units under a real systemd as the first process of a machine in namespaces, installed by the guide's commands.
+"""The systemd units, installed by the guide and run by a real systemd.
 
 The hub, PostgreSQL and Prefect's server run in that machine too. They are real, and speak TLS.
 """

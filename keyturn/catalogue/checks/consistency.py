@@ -27,14 +27,15 @@ from keyturn.catalogue.checks.plain_data import (
     name_templates,
     text_at,
 )
+from keyturn.catalogue.checks.routes import find_route_problems
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.files.environment import references
 from keyturn.catalogue.files.lazy_entries import EXPANDED
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
 from keyturn.catalogue.groups import members
@@ -520,6 +521,7 @@ CHECKS: Final[Mapping[str, tuple[Callable[[CatalogueEntry, World], Found], ...]]
     "access_policies": (_chosen, _grant),
     "grants": (_granting_target,),
     "hub": (find_hub_problems,),
+    "routes": (find_route_problems,),
 }
 """The checks of each section's entries."""
 

@@ -27,8 +27,8 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.http.marks import Note, seal_of
 from keyturn.providers.http.store_calls import ABSENT, CONFLICT, Copy, StoreCalls, StoredEntry, at_marks, patterns
-from keyturn.providers.limits import StoreLimits, only_written_whole
 from keyturn.providers.side_by_side import read_side_by_side
+from keyturn.providers.store_refusals import StoreLimits, only_written_whole
 from keyturn.settings.store_requests import (
     BASE64,
     KEY,
