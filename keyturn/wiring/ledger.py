@@ -15,6 +15,7 @@ from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
 from keyturn.ledger.naming import (
     NOWHERE,
+    ONE_USER,
     REMEDY,
     SIGNING_KEY,
     LedgerName,
@@ -32,7 +33,6 @@ from keyturn.ledger.storage.spool import Lost, Spooled
 from keyturn.ledger.succession import succession_entry
 from keyturn.ledger.witness.requests import Witnesses
 from keyturn.providers.ledger.address import (
-    ONE_USER,
     PATIENCE,
     VARIABLE,
     database_of,

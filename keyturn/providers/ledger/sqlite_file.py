@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.ledger.address import ONE_USER
+from keyturn.ledger.naming import ONE_USER
 from keyturn.settings.directories import make_private
 
 T = TypeVar("T")
