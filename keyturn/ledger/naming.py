@@ -31,11 +31,6 @@ AGAIN: Final = 60.0
 
 REMEDY: Final = "Unset KEYTURN_LEDGER_NAME, and set KEYTURN_LEDGER as it was, or move on purpose: keyturn ledger move"
 
-ONE_USER: Final = (
-    "A ledger in a file is for the processes of one user on one host; for more, use PostgreSQL: `keyturn ledger move`"
-)
-"""The remedy where a SQLite ledger, mode 0600, can't be opened."""
-
 
 @dataclass(frozen=True)
 class LedgerPlace:
