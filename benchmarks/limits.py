@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.catalogue.files.policy_file import VARIABLE
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 
 HIGHEST: Final = LimitSettings(
     incidents=100_000,

@@ -28,7 +28,7 @@ from deployments.prefect_file import declared_file
 from deployments.retention import advice, server_settings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.outbound import is_loopback
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.project.worker import scale_out

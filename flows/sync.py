@@ -126,6 +126,7 @@ async def restarted(planned: Plan) -> list[Result]:
 def raise_behind(planned: Plan, results: Sequence[Result]) -> None:
     behind = failing_copies(planned, results)
     if behind:
-        hint = "All others are in sync; the next run repairs only these"
+        rest = "All others are in sync; the" if len(behind) < len(planned.items) else "Fix the cause: the"
+        hint = f"{rest} next run repairs only these"
         text = "; ".join(f"{label} of {failure.path} ({failure.error})" for label, failure in behind.items())
         raise TransientError("sync", f"{len(behind)} of {len(planned.items)} copies", text, hint)

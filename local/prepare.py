@@ -37,11 +37,11 @@ from keyturn.ledger.signed_notes import PublicKey
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.own_login import PLACE
 from keyturn.providers.vault.setup import VaultSetup
-from keyturn.rights.documents import Origin
 from keyturn.rights.hub_apply import apply_setup
 from keyturn.rights.hub_plan import plan_setup
 from keyturn.rights.hub_record import read_record
 from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rights.policy_documents import Origin
 from keyturn.rights.scope import EVERYTHING
 from keyturn.settings.durations import parse
 from keyturn.settings.hub import HubSettings

@@ -8,7 +8,7 @@ from keyturn.catalogue.models import Secret
 from keyturn.cli.programs.hearing import Answer, Hearing, Hearings
 from keyturn.cli.secrets.copies import look_at_copies
 from keyturn.cli.secrets.dashboard import level_of
-from keyturn.cli.secrets.status import SecretStatus, secret_status, secret_statuses
+from keyturn.cli.secrets.secret_status import SecretStatus, secret_status, secret_statuses
 from keyturn.core.schedule.windows import told
 from keyturn.pages.dashboard import Level
 from keyturn.pages.secret_graph import Node, SecretGraph, age_of

@@ -1,6 +1,6 @@
-"""Imports go one way, SDKs stay at the edge, a name stands for one thing, and importing the library costs little.
+"""Import direction, SDK boundaries, naming, and the library's import cost.
 
-All told from the sources.
+All read from the sources.
 """
 
 import ast

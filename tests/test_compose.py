@@ -1,4 +1,4 @@
-"""The containers of docker-compose.yml, without Docker: their file's rules, and the stack that their commands make."""
+"""docker-compose.yml, checked without Docker: its rules and the resulting stack."""
 
 import importlib.util
 import itertools

@@ -1,4 +1,4 @@
-"""The containers of docker-compose.production.yml, without Docker: what they ask for, and what each of them has."""
+"""docker-compose.production.yml, checked without Docker: required settings and isolation."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def check(variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.attack
-def test_what_is_missing_is_refused_by_its_name_with_what_it_is() -> None:
+def test_a_missing_setting_is_refused_with_its_name_and_purpose() -> None:
     assert PRODUCTION_VARIABLES.keys() == GIVEN.keys()
     done = check({})
     assert done.returncode == 1
@@ -99,7 +99,7 @@ WRONG = {
 
 
 @pytest.mark.attack
-def test_what_can_not_be_right_is_refused_and_not_repeated() -> None:
+def test_an_invalid_setting_is_refused_and_not_shown() -> None:
     done = check(GIVEN | WRONG)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
@@ -193,7 +193,7 @@ def test_they_boot_in_the_order_that_many_servers_need(services: dict[str, Any])
 
 
 @pytest.mark.attack
-def test_redis_takes_who_has_a_certificate_and_nobody_else_and_keeps_what_it_has(services: dict[str, Any]) -> None:
+def test_redis_accepts_only_clients_with_a_certificate_and_keeps_its_data(services: dict[str, Any]) -> None:
     lines = (ROOT / "deployments" / "containers" / "redis.conf").read_text().splitlines()
     told = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
     assert (told["port"], told["tls-port"], told["tls-auth-clients"]) == ("0", "6379", "yes")
@@ -291,7 +291,7 @@ def test_the_revokers_entries_wait_on_a_disk_that_is_its_own(services: dict[str,
 
 
 @pytest.mark.attack
-def test_what_watches_the_hub_runs_nothing_else_and_knows_no_password_of_prefect(services: dict[str, Any]) -> None:
+def test_the_hub_watcher_runs_nothing_else_and_has_no_prefect_password(services: dict[str, Any]) -> None:
     parts = {name: [word for word in services[name]["command"] if "only" in word] for name in SERVE}
     assert parts["serve-1"] == ["--only=access/*", "--only=merge/*"]
     assert parts["follower-1"] == ["--only=follow", "--only=numbers"]

@@ -1,4 +1,4 @@
-"""The stack that docker-compose.yml describes, run without containers: its own commands, variables and checks.
+"""The docker-compose.yml stack, run without containers.
 
 Only paths and ports are moved, and PostgreSQL comes from the package that the other tests use.
 """
@@ -349,7 +349,7 @@ def test_the_notary_signs_and_both_witnesses_cosign(containers: Containers) -> N
 
 
 @pytest.mark.attack
-def test_the_application_s_key_to_aws_reads_its_copies_and_does_nothing_else(containers: Containers) -> None:
+def test_the_applications_aws_key_only_reads_its_copies(containers: Containers) -> None:
     variables = containers.environment("inference")
     parser = ConfigParser(interpolation=None)
     parser.read(variables["AWS_SHARED_CREDENTIALS_FILE"])
@@ -372,7 +372,7 @@ def test_the_application_s_key_to_aws_reads_its_copies_and_does_nothing_else(con
 
 
 @pytest.mark.attack
-def test_prefect_lets_nobody_in_without_its_password(containers: Containers) -> None:
+def test_prefect_refuses_requests_without_its_password(containers: Containers) -> None:
     url = f"https://127.0.0.1:{containers.ports['prefect-server']}/api/deployments/filter"
     trusted = str(containers.home / "tls" / "ca.pem")
     for guessed in (None, ("", "guessed")):

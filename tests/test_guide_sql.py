@@ -1,5 +1,5 @@
 # ruff: noqa: S608  the names are the test's own
-"""The SQL of the documents, run as it stands there against real servers, under an application that is at work."""
+"""The documentation's SQL, run against real servers under a running application."""
 
 import re
 import secrets

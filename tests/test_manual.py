@@ -1,4 +1,4 @@
-"""The manual: every page has its place, it builds without a link that leads nowhere, and its first pages are true."""
+"""The manual is complete, has no broken link, and its first pages are correct."""
 
 import shutil
 import tomllib
@@ -65,9 +65,7 @@ def test_a_page_that_leads_nowhere_is_named(tmp_path: Path, capfd: pytest.Captur
 
 
 @pytest.mark.attack
-def test_nothing_is_taken_out_of_another_archive_than_the_one_that_is_pinned(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_only_the_pinned_archive_is_unpacked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / KEPT).mkdir(parents=True)
     (tmp_path / KEPT / "mermaid-12.3.0.tgz").write_bytes(b"another")
     with pytest.raises(SystemExit):

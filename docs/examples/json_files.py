@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import Limits
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.core.store_limits import Limits
+from keyturn.providers.store_refusals import StoreLimits, only_written_whole
 from keyturn.settings.fields import Line
 from keyturn.settings.stores import Placed, System
 

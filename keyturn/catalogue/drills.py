@@ -5,8 +5,8 @@ from typing import Final
 
 from keyturn.catalogue.checks.decoys import is_decoy
 from keyturn.catalogue.checks.plain_data import at, text_at
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.mounts import split
 
 FOLDER: Final = "drills/"

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.catalogue.checks.plain_data import text_at
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.ports.authorities import WantedAuthority
 from keyturn.core.ports.keys import CertificateKey, key_parameters
 from keyturn.core.rights.rights import Section, allow

@@ -23,7 +23,7 @@ from keyturn.core.actor import Acting, acting
 COMMANDS: Final = {
     "up": "local.commands:up",
     "down": "local.commands:down",
-    "status": "secrets.status_command:status",
+    "status": "secrets.status:status",
     "dashboard": "secrets.dashboard:dashboard",
     "env": "local.commands:env",
     "demo": "local.commands:demo",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from keyturn.catalogue.operator.policy import Scheduler
 from keyturn.core.errors import Denied, Invalid, KeyturnError
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.rotation.heartbeat import ROUND, last_heartbeat

@@ -104,6 +104,10 @@ class Denied(TerminalError):
     """The credentials in use lack the permission, or are refused."""
 
 
+class LoginRefused(Denied):
+    """The hub refuses this process's login, so it can read nothing there."""
+
+
 class Unproven(Denied):
     """The server that answered may be another one: its certificate, or its redirect. It is no word of what is there."""
 

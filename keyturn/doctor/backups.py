@@ -11,7 +11,7 @@ from keyturn.catalogue.operator.backups import BackupSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.backups import BackupPlace
 from keyturn.core.ports.ledger import Entry, Outcome
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.ledger.entries import parse_leaf

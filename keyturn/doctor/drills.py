@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.revocation.incidents.drills import declared_drills, last_drill, newest_drills

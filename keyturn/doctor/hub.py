@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.core.clocks import clock_warning
 from keyturn.core.ports.restored import look_at_restoration
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.pages.words import list_names

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.ledger.checkpointer import CheckpointInHub

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
-from keyturn.core.ports.shared import Change, Shared, members_of
+from keyturn.core.ports.merged_keys import Change, Shared, members_of
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
 

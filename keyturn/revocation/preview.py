@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.catalogue.spreading import all_places
-from keyturn.core.errors import KeyturnError, TransientError, unexpected
+from keyturn.core.errors import KeyturnError, LoginRefused, TransientError, unexpected
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.rotation_record import Record
 from keyturn.revocation.by_place import Ended
@@ -13,8 +13,8 @@ from keyturn.revocation.end_credentials import target_name
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.other_fields import kept_names
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
-from keyturn.revocation.readable_versions import describe_unreadable
-from keyturn.revocation.selector import Selection, readable_versions
+from keyturn.revocation.readable_versions import describe_unreadable, readable_versions
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.declared import (
     contradicting_stores,
     describe_contradiction,
@@ -63,7 +63,7 @@ class Preview:
 def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -> Preview:
     """What would end, and who would notice; nothing is changed, and unknown parts are warnings.
 
-    Raises TransientError where the hub can't be asked.
+    Raises TransientError where the hub can't be asked, LoginRefused where it refuses this login.
     """
     secrets = side_by_side(lambda path: preview_or_warning(workspace, path, mode), selection.paths, AT_ONCE)
     return Preview(mode, tuple(secrets), selection.leases, tuple(planned_checks(workspace, selection)))
@@ -126,7 +126,7 @@ def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPre
     """One secret; if its state can't be read, the catalogue's facts and a warning."""
     try:
         return preview_secret(workspace, path, mode)
-    except TransientError:
+    except (TransientError, LoginRefused):
         raise
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         secret, warnings = workspace.secret(path), (f"nothing more is known of it: {known(error).problem}",)

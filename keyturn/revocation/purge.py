@@ -8,6 +8,7 @@ from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import is_noted, shown, vouches
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported
+from keyturn.revocation.copy_fingerprints import version_fingerprints
 from keyturn.revocation.end_credentials import end_late
 from keyturn.revocation.findings.leaked_versions import (
     UNKNOWN,
@@ -24,7 +25,6 @@ from keyturn.revocation.findings.leaked_versions import (
 from keyturn.revocation.incidents.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.other_fields import fields_beside
 from keyturn.revocation.readable_versions import Sight, read_versions
-from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.copies.previous_version import with_previous
 from keyturn.rotation.repair.record_upkeep import remove_leftovers_of

@@ -149,3 +149,11 @@ def describe_unreadable(info: SecretInfo | None) -> tuple[str, ...]:
         elif versions:
             lines.append(f"versions {versions[0]} to {versions[-1]} are {state}")
     return tuple(lines)
+
+
+def readable_versions(workspace: Workspace, path: str) -> Iterator[HubSecret]:
+    """Yield every version that the hub still gives, newest first, reading each when requested."""
+    info = workspace.hub.describe(path)
+    for version in reversed(info.versions if info else ()):
+        if version.readable and (secret := workspace.hub.read(path, version.version)):
+            yield secret

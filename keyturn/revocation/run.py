@@ -15,8 +15,8 @@ from keyturn.core.ports.ledger import Outcome
 from keyturn.revocation import protocol
 from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.consent import SILENT, Consent, insist_on_consent, is_begun
+from keyturn.revocation.incidents.hourly_limits import insist_on_incident_pace
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode
-from keyturn.revocation.incidents.limits import insist_on_incident_pace
 from keyturn.revocation.left_out import list_left_out
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.state.actions import Deed

@@ -11,6 +11,7 @@ from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported
 from keyturn.core.rotation_record import INCIDENT_NOTE, Rotation
 from keyturn.pages.words import ranges
 from keyturn.revocation.by_place import find_reopened
+from keyturn.revocation.copy_fingerprints import version_fingerprints
 from keyturn.revocation.elsewhere import prove_stores
 from keyturn.revocation.end_credentials import target_name
 from keyturn.revocation.findings.leaked_versions import (
@@ -30,7 +31,6 @@ from keyturn.revocation.other_fields import prove_kept_fields
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.purge import describe_served
 from keyturn.revocation.readable_versions import Sight, is_finished_cut, read_versions
-from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.copies.previous_version import with_previous
 from keyturn.rotation.state.context import Workspace, side_by_side

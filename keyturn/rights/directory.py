@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.rights import Document
-from keyturn.rights.documents import was_made
+from keyturn.rights.policy_documents import was_made
 
 
 def write(directory: Path, documents: Collection[Document]) -> None:

@@ -29,6 +29,7 @@ from keyturn.core.rights.hub_setup import (
     ValueSource,
     body_of,
     differing,
+    tuned_after,
 )
 from keyturn.rights.hub_record import DIGEST, MadeEntry, RecordPort, SetupRecord, entry_of, write_record
 from keyturn.rights.hub_state import AT_ONCE, Sight, look_at, seen
@@ -167,6 +168,8 @@ def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) 
     values = values_of(hub, resource)
     body = body_of(resource, fields, anew=present is None) | values | _links(hub, resource)
     _insist(lambda: hub.put(address, body, tuple(values.values())))
+    if present is None and (rest := tuned_after(fields)):
+        _insist(lambda: hub.put(resource.address + CHANGED_BELOW[resource.kind], rest))
 
 
 def _links(hub: HubPort, resource: HubResource) -> dict[str, str]:

@@ -11,6 +11,7 @@ from keyturn.core.rights.hub_setup import (
     LISTED,
     MAX_LEASE_TTL,
     NAMESPACES,
+    NO_LOCKOUT,
     SYSTEM_LIMIT,
     Difference,
     Fields,
@@ -22,9 +23,9 @@ from keyturn.core.rights.hub_setup import (
     SetupVerdict,
     differing,
 )
-from keyturn.rights.documents import was_made
 from keyturn.rights.hub_record import MadeEntry, SetupRecord, kept_value
 from keyturn.rights.hub_state import Sight, look_at
+from keyturn.rights.policy_documents import was_made
 
 GONE: Final = "it was removed since Keyturn made it"
 GONE_FOR_GOOD: Final = "it is gone, with all that it held: see what became of it, or name it in --overwrite"
@@ -147,7 +148,10 @@ def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) 
 
 
 def compare_resource(resource: HubResource, present: Fields, made: Fields | None, may: bool) -> Item:
-    differences = tuple(each for each in differing(present, resource.fields) if not _is_longer(resource, each))
+    # Others' AppRole method keeps its lockout, unless its name is given.
+    left = {NO_LOCKOUT} if made is None and not may else set()
+    found = differing(present, resource.fields)
+    differences = tuple(each for each in found if each.field not in left and not _is_longer(resource, each))
     changed = tuple(_changed(present, made)) if made is not None else ()
     beside = tuple(each for each in changed if each.field not in resource.fields)
     if any(each.field in FIXED.get(resource.kind, ()) for each in (*differences, *beside)):

@@ -41,12 +41,12 @@ from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.issued_tokens import LONGEST_TOKEN
 from keyturn.core.outbound import is_loopback
-from keyturn.core.rights.hub_setup import MAX_LEASE_TTL, HubResource, Kind, ValueSource
+from keyturn.core.rights.hub_setup import MAX_LEASE_TTL, NO_LOCKOUT, HubResource, Kind, ValueSource
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.rights import hub_policies
-from keyturn.rights.documents import Origin, hub_documents
+from keyturn.rights.policy_documents import Origin, hub_documents
 from keyturn.rights.roles import LOGINS
 from keyturn.rights.scope import HubScope, own_approles, places_of, scope_of
 from keyturn.settings.hub import HubSettings
@@ -175,7 +175,7 @@ def _engine(name: str, entry: Any) -> Iterator[tuple[str, str]]:
 
 def _methods(declared: HubDeclaration) -> Iterator[HubResource]:
     if any(isinstance(entry, AppRoleEntry) for entry in declared.entries.values()):
-        yield HubResource(Kind.AUTH_METHOD, APPROLE, {"type": APPROLE})
+        yield HubResource(Kind.AUTH_METHOD, APPROLE, {"type": APPROLE, NO_LOCKOUT: True})
     for name, entry in declared.entries.items():
         if method := METHODS.get(type(entry)):
             yield HubResource(Kind.AUTH_METHOD, name, {"type": method})

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.serving.leases import SERVE, LeaseState, load_lease
 from keyturn.serving.parts import ACCESS, FOLLOW, GRANTING, HUB, NUMBERS

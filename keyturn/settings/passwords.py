@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, WithJsonSchema, model_validator
 
 from keyturn.core.errors import Invalid
+from keyturn.core.text.checksummed_tokens import PREFIX
 from keyturn.core.text.passwords import Form, PasswordPolicy
-from keyturn.core.text.tokens import PREFIX
 from keyturn.settings.fields import Line, Model, refused
 
 

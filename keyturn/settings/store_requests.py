@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from keyturn.core.ports.rest import Condition, Listing, Scalar
+from keyturn.core.store_limits import Limits
 from keyturn.core.text import templates
-from keyturn.core.text.names import Limits
 from keyturn.settings.api_address import ApiAddress
 from keyturn.settings.fields import Line, Model, refused
 from keyturn.settings.patterns import QuickPattern

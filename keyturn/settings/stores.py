@@ -10,7 +10,7 @@ from pydantic import Field, WithJsonSchema
 from keyturn.core.ports.stores import Detail, Details
 from keyturn.core.rights.rights import CopyRights, Document
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 from keyturn.settings.fields import Duration, Line, Model, matching
 
 Accounts = Mapping[tuple[str | int, ...], str]

@@ -11,7 +11,7 @@ from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, UnsupportedOperation
 from keyturn.core.fingerprint import payload
 from keyturn.core.mounts import join, split
-from keyturn.core.ports.shared import notes_in, sharing
+from keyturn.core.ports.merged_keys import notes_in, sharing
 from keyturn.core.ports.stores import Store, Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.precise_json import changed

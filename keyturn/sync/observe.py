@@ -1,6 +1,6 @@
 """The current contents of the stores and the hub, from listings where sufficient."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.errors import KeyturnError, TerminalError, unexpected
 from keyturn.core.ports.hub import SecretInfo, Survey, survey
-from keyturn.core.ports.shared import Note
+from keyturn.core.ports.merged_keys import Note
 from keyturn.core.ports.stores import RemoteSecret
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 from keyturn.rotation.copies.labels import asks, describe_copies
 from keyturn.rotation.state.context import Workspace, side_by_side
 
@@ -36,7 +36,7 @@ class Holdings:
     parts: dict[tuple[str, str], RemoteSecret] = field(default_factory=dict)
     """The keys merged into secrets of other owners, by hub path and name."""
     refused: dict[tuple[str, str], KeyturnError] = field(default_factory=dict)
-    """The errors for merged copies that could not be read."""
+    """The errors for copies that could not be read; those of whole copies have no path."""
     left: list[tuple[str, Note]] = field(default_factory=list)
     """The notes on all merged copies."""
 
@@ -50,7 +50,7 @@ class Holdings:
 
     def failure(self, path: str, place: Destination) -> KeyturnError | None:
         """The error that hides the copy at a destination."""
-        return self.error or (self.refused.get((path, self.limits.same(place.name))) if place.merge else None)
+        return self.error or self.refused.get((path if place.merge else "", self.limits.same(place.name)))
 
     def copy(self, name: str) -> RemoteSecret | None:
         """The copy of that name."""
@@ -167,8 +167,17 @@ def _fill(workspace: Workspace, store: str, names: list[str], holdings: Holdings
         everything = Holdings(holdings.limits)
         everything.take(adapter.list_all())
         missing = [name for name in missing if everything.copy(name)]
-    find: Callable[[str], RemoteSecret | None] = adapter.describe
-    holdings.take(copy for copy in side_by_side(find, missing, AT_ONCE) if copy)
+
+    def find(name: str) -> RemoteSecret | TerminalError | None:
+        try:
+            return adapter.describe(name)
+        except TerminalError as error:  # a right that one copy lacks; a store that is down raises
+            return error
+
+    found = dict(zip(missing, side_by_side(find, missing, AT_ONCE), strict=True))
+    holdings.take(copy for copy in found.values() if isinstance(copy, RemoteSecret))
+    refused = {name: answer for name, answer in found.items() if isinstance(answer, TerminalError)}
+    holdings.refused |= {("", holdings.limits.same(name)): error for name, error in refused.items()}
 
 
 def _describe(workspace: Workspace, store: str, places: list[Destination], holdings: Holdings, *, deep: bool) -> None:

@@ -8,7 +8,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import KeyturnError
 from keyturn.core.plan import SLOT, Action, Item
-from keyturn.core.ports.shared import Note, sharing
+from keyturn.core.ports.merged_keys import Note, sharing
 from keyturn.core.ports.stores import OwnershipTags, RemoteSecret
 from keyturn.rotation.copies.store_status import tombstones
 from keyturn.rotation.state.context import Workspace

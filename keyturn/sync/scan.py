@@ -8,7 +8,7 @@ from keyturn.catalogue.destinations import FieldPattern
 from keyturn.catalogue.spreading import plain_places
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.ports.hub import SecretInfo, Survey
-from keyturn.core.ports.shared import sharing
+from keyturn.core.ports.merged_keys import sharing
 from keyturn.core.ports.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.copy_parts import parts_in

@@ -8,7 +8,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError
 from keyturn.core.plan import Action, Item
 from keyturn.core.ports.stores import RemoteSecret
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.stores import System
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from keyturn.catalogue.files.source import gather
+from keyturn.catalogue.files.parse import gather
 from keyturn.catalogue.operator.backups import (
     AzurePlaceSettings,
     BackupSettings,

@@ -339,7 +339,7 @@ class CatalogueSender:
         asks.check_health(timeout)
 
     def _send(self, consumer: str, keys: Sequence[Sensitive], notice: Notice, sent_id: str) -> None:
-        from keyturn.providers.notices import deliver_notice
+        from keyturn.providers.deliver_notices import deliver_notice
 
         settings, sender = self._catalogue.consumer(consumer), self._senders(consumer)
         timeout, place = settings.timeout.total_seconds(), settings.signing_key

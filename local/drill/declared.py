@@ -10,7 +10,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination, FieldPattern
 from keyturn.catalogue.models import Secret
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text.names import (
+from keyturn.core.store_limits import (
     AWS_PARAMETER_STORE,
     AWS_SECRETS_MANAGER,
     AZURE_KEY_VAULT,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.text.names import AWS_PARAMETER_STORE
+from keyturn.core.store_limits import AWS_PARAMETER_STORE
 
 FOLDER: Final = "drills"
 """Everything that drills have in the hub lies below it, in both mounts."""

@@ -6,8 +6,9 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.revocation.copy_fingerprints import version_fingerprints
 from keyturn.revocation.incidents.incident import SecretProgress
-from keyturn.revocation.selector import readable_versions, version_fingerprints
+from keyturn.revocation.readable_versions import readable_versions
 from keyturn.rotation.state.context import Workspace
 
 

@@ -14,8 +14,9 @@ from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incidents.consent import SILENT, Consent
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Result, Step
+from keyturn.revocation.readable_versions import readable_versions
 from keyturn.revocation.run import begin, finish
-from keyturn.revocation.selector import Selection, readable_versions
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.copies.push import Pushed, sync_destinations
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace

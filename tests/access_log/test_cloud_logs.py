@@ -1,4 +1,4 @@
-"""The audit logs of clouds and of Kubernetes: what their records tell, and how they are read as they come."""
+"""Audit logs of clouds and of Kubernetes: parsing, late files, gaps and malformed records."""
 
 import gzip
 import json
@@ -179,9 +179,7 @@ def test_only_the_newest_files_are_remembered(folder: Path, monkeypatch: pytest.
 
 
 @pytest.mark.attack
-def test_what_comes_behind_the_newest_files_is_read_once_whoever_reads_on(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_files_are_read_once_by_whichever_process_continues(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, however many batches they take, and whatever else was removed before."""
     monkeypatch.setattr(object_log, "REMEMBERED", 3)
     put = putting(folder)
@@ -231,7 +229,7 @@ def test_one_that_comes_late_and_is_not_whole_waits_until_it_is(folder: Path, mo
 
 
 @pytest.mark.attack
-def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_files_are_reported_once_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where others were removed at the same time, and it is unknown which came."""
     monkeypatch.setattr(object_log, "REMEMBERED", 3)
     source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
@@ -574,7 +572,7 @@ def test_gcp_finds_the_project_by_its_id_and_a_regional_secret_by_its_location()
 
 
 @pytest.mark.attack
-def test_kubernetes_tells_gets_lists_and_watches_of_the_cluster_that_the_log_is_of(folder: Path) -> None:
+def test_kubernetes_logs_give_gets_lists_and_watches_of_their_cluster(folder: Path) -> None:
     listing = {"objectRef": {"resource": "secrets", "namespace": "apps", "apiVersion": "v1"}, "verb": "list"}
     everywhere = {"objectRef": {"resource": "secrets", "apiVersion": "v1"}, "verb": "watch"}
     events = [

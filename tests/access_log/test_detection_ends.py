@@ -1,4 +1,4 @@
-"""Rules about versions that are deleted or destroyed: each with what it finds, what it lets be, and its exact score."""
+"""Detection: rules about deleted and destroyed versions, with their exact scores."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def events(detector: Detector, accesses: Iterable[Access]) -> list[tuple[datetim
 
 
 @pytest.mark.attack
-def test_ten_secrets_ended_within_ten_minutes_are_told() -> None:
+def test_ten_secrets_ended_within_ten_minutes_raise_an_alert() -> None:
     told = burst(11)
     assert found(told) == [(told[9].at, "mass-deletion", 1.0), (told[10].at, "mass-deletion", 1.0)]
     assert found(burst(9)) == []
@@ -84,7 +84,7 @@ def test_what_is_remembered_of_who_ends_secrets_is_bounded(monkeypatch: pytest.M
 
 
 @pytest.mark.attack
-def test_a_restricted_secret_is_destroyed_by_who_never_did_that() -> None:
+def test_a_first_time_destruction_of_a_restricted_secret_raises_an_alert() -> None:
     ends = [end(), end(NOON + DAY), end(NOON + 31 * DAY + MINUTE, "ml/other"), end(NOON + 31 * DAY + MINUTE, who="b")]
     assert found(ends, restricted=True) == [
         (ends[0].at, "first-destroyed", 0.8),
@@ -110,7 +110,7 @@ def test_who_was_just_allowed_to_destroy_it_is_let_be_and_who_has_allowed_onesel
 
 
 @pytest.mark.attack
-def test_keyturns_own_logins_end_what_they_like_in_the_hub_alone() -> None:
+def test_keyturns_own_logins_are_exempt_in_the_hub_alone() -> None:
     policy: dict[str, Any] = {"own": True, "restricted": True}
     assert found(burst(20), **policy) == []
     assert [odd[1:] for odd in found(burst(10, system="aws"), **policy)] == [

@@ -1,4 +1,4 @@
-"""Habits are learned for each principal: deviations are named, and one event of many is one finding."""
+"""Detection: habits of each principal, and deviations from them."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -105,7 +105,7 @@ def test_the_hour_says_something_of_people_and_of_programs_that_have_not_begun_a
 
 
 @pytest.mark.attack
-def test_what_is_strange_by_and_by_is_seen_together() -> None:
+def test_several_small_deviations_are_combined() -> None:
     by_and_by = [access(NEXT, source="203.0.113.9"), access(NEXT + HOUR, "payments/db", source="203.0.113.9")]
     assert [one[2] for one in odd([*workdays(), *by_and_by])] == [0.8, 0.8]
     words = UNLIKE + "it read nothing in payments, nor do many like it; and shortly before, another network"
@@ -273,7 +273,7 @@ def test_a_program_whose_secret_is_broken_does_not_guess() -> None:
 
 
 @pytest.mark.attack
-def test_a_program_that_comes_from_where_people_sit_is_told() -> None:
+def test_a_program_login_from_a_workstation_raises_an_alert() -> None:
     desks = [read for who in ("ana", "ben") for read in workdays(who=f"oidc-{who}", source="10.2.0.1")]
     carried = access(NEXT, source="10.2.0.9")
     words = UNLIKE + "it read nothing from 10.2.0.0/16, nor do other programs"
@@ -283,7 +283,7 @@ def test_a_program_that_comes_from_where_people_sit_is_told() -> None:
 
 
 @pytest.mark.attack
-def test_many_secrets_that_are_new_on_one_day_are_told() -> None:
+def test_many_new_secrets_on_one_day_raise_an_alert() -> None:
     def more(count: int, day: int) -> list[Access]:
         return [access(MONDAY + DAY * day + HOUR / 9 * n, f"ml/{day}-{n}") for n in range(count)]
 
@@ -294,7 +294,7 @@ def test_many_secrets_that_are_new_on_one_day_are_told() -> None:
 
 
 @pytest.mark.attack
-def test_a_program_with_a_timetable_is_held_to_it() -> None:
+def test_a_read_outside_a_programs_timetable_raises_an_alert() -> None:
     late = access(NEXT + 6 * HOUR)
     assert odd([*workdays(), late]) == [(late.at, UNLIKE + "it read nothing about 15:00 UTC", 0.8)]
     person = "oidc-ana"
@@ -304,7 +304,7 @@ def test_a_program_with_a_timetable_is_held_to_it() -> None:
 
 
 @pytest.mark.attack
-def test_a_program_with_a_round_is_held_to_it() -> None:
+def test_many_reads_outside_a_programs_bulk_reads_raise_an_alert() -> None:
     def round_at(day: int, hour: int, count: int) -> list[Access]:
         return [access(MONDAY.replace(hour=hour) + DAY * day + timedelta(seconds=n)) for n in range(count)]
 

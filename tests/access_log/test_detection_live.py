@@ -1,4 +1,4 @@
-"""Detection while logs grow: alerts when they begin, the same ones after a start, and nothing that is late unseen."""
+"""Detection while logs grow: late events, restarts and repeated alerts."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ def test_what_goes_on_for_weeks_has_the_same_ids_wherever_the_log_is_read_from()
 
 
 @pytest.mark.attack
-def test_what_is_late_is_judged_and_counted() -> None:
+def test_late_events_are_evaluated_and_counted() -> None:
     detector = live(MonitorPolicy(alert=0))
     told = detector.take_all([access(), access(60), access(30, source="203.0.113.9")])
     assert [(alert.stage, alert.score) for alert in told] == [(Stage.BEGUN, 400)]

@@ -1,4 +1,4 @@
-"""What logins and changes of policies tell: who moved with a session, who was just given what, and by whom."""
+"""Detection: rules about logins, sessions and policy changes."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -146,7 +146,7 @@ def test_a_change_of_a_policy_that_many_have_explains_nothing() -> None:
 
 
 @pytest.mark.attack
-def test_who_changes_a_policy_and_reads_by_it_is_odd_whatever_it_reads() -> None:
+def test_reading_under_a_self_changed_policy_raises_an_alert() -> None:
     changed = change(NEXT - HOUR, "policies/payments", WEB)
     assert odd([*workdays(), changed, FIRST], **NO_SCORES) == [(NEXT, "self-granted unusual", 1.6)]
     denied = Access(changed.at, "hub", changed.path, None, WEB, HOME, denied=True, action=CHANGE)
@@ -196,7 +196,7 @@ def test_a_person_is_not_at_two_places_within_two_hours() -> None:
 
 
 @pytest.mark.attack
-def test_a_login_that_follows_many_failures_shows_nothing_of_where_a_person_is() -> None:
+def test_a_login_after_many_failures_does_not_prove_a_persons_location() -> None:
     failed = [
         access(NEXT - HOUR / 4, "auth/a/login/ana", HOTEL, f"failed login {n}", denied=True, action=LOGIN, version=n)
         for n in range(3)
@@ -207,7 +207,7 @@ def test_a_login_that_follows_many_failures_shows_nothing_of_where_a_person_is()
 
 
 @pytest.mark.attack
-def test_who_comes_back_after_a_month_and_does_what_it_never_did_is_odd() -> None:
+def test_new_behaviour_after_a_month_of_absence_raises_an_alert() -> None:
     back = MONDAY + 40 * DAY
     reads = [access(back), access(back + HOUR, "ml/key"), access(back + 2 * HOUR)]
     assert odd([*workdays(2), *reads], **NO_SCORES) == [

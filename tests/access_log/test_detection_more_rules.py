@@ -1,4 +1,4 @@
-"""Rules about sites, several systems, decoys and what lies near an incident: each with its exact score."""
+"""Detection: rules about locations, several systems, decoys and incidents, with their exact scores."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -146,7 +146,7 @@ def cut(secret: str, at: datetime) -> Entry:
 
 
 @pytest.mark.attack
-def test_what_the_readers_of_a_revoked_secret_read_is_watched() -> None:
+def test_other_secrets_read_by_a_revoked_secrets_readers_are_watched() -> None:
     history = SecretHistory([cut("ml/db", NOON + HOUR)])
     off = {"after-revocation": Tuning(0), "dormant": Tuning(0)}
     before = [access(), access(path="ml/key"), access(path="web/tls", who="web"), access(path="ml/key", who="web")]
@@ -193,7 +193,7 @@ def test_what_very_many_were_given_is_not_watched(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.attack
-def test_a_watched_secret_near_ones_own_is_told_from_an_address_that_is_not() -> None:
+def test_a_watched_secret_read_from_a_new_address_raises_an_alert() -> None:
     """A person at the desk, by night, and elsewhere; and who has logged in there."""
     ana: dict[str, Any] = {"who": "oidc-ana", "version": 3}
     days = [access(NOON + DAY * day, f"ml/{name}", **ana) for day in range(6) for name in ("db", "x")]
@@ -231,7 +231,7 @@ def tries(apart: timedelta, different: int, who: str = "app") -> list[Access]:
 
 
 @pytest.mark.attack
-def test_who_is_refused_many_secrets_slowly_is_told() -> None:
+def test_slow_refusals_over_many_secrets_raise_an_alert() -> None:
     slowly = timedelta(minutes=30)
     assert [odd[1:] for odd in found(tries(slowly, 17))] == [("slow-guessing", 0.8)] * 3
     assert found(tries(slowly, 14)) == [], "the same again is no guess"
@@ -260,7 +260,7 @@ def test_who_tries_many_names_or_from_many_addresses_slowly_is_told(names: int, 
 
 
 @pytest.mark.attack
-def test_names_that_are_tried_from_many_networks_where_nobody_reads_are_told_once() -> None:
+def test_probing_of_unused_names_from_many_networks_raises_one_alert() -> None:
     def sprayed(count: int, day: int = 6, network: str = "60") -> list[Access]:
         return [
             access(

@@ -1,4 +1,4 @@
-"""The hub's audit file read as it grows: rotated, packed, copied and cut while it is read; on a real OpenBao, too."""
+"""Reading the hub's audit file while it is rotated, compressed, copied or cut."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""Who read a secret, by the audit file of a real OpenBao: every kind of login, refusals, wrapping, rotated files."""
+"""Accesses in a real OpenBao's audit file: logins, refusals, wrapping and rotated files."""
 
 import gzip
 import io
@@ -112,7 +112,7 @@ def test_changes_of_what_logins_may_do_are_told_by_who_made_them(hub: Hub) -> No
 
 
 @pytest.mark.attack
-def test_who_has_deleted_or_destroyed_versions_is_told(hub: Hub) -> None:
+def test_deletions_and_destructions_name_their_principal(hub: Hub) -> None:
     rule = 'path "secret/delete/ml/*" { capabilities = ["update"] }'
     hub.root.sys.create_or_update_policy("cleaner", rule)
     made = hub.root.auth.token.create(policies=["cleaner"], display_name="cleaner")["auth"]["client_token"]

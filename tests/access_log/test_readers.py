@@ -1,4 +1,4 @@
-"""Who read the secrets of an incident: by principal and source, apart from Keyturn itself, and what else they read."""
+"""Readers of an incident's secrets, by principal and source, without Keyturn itself."""
 
 import gzip
 import json

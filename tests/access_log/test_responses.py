@@ -1,4 +1,4 @@
-"""What rules ask to be done about a secret stands in the alert, at once, and only where something was given."""
+"""Responses that detection rules ask for appear in the alert at once."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""deployments/detections: valid Sigma, each house rule in it or a reason, and what it finds in a hub's own lines."""
+"""The Sigma rules in deployments/detections are valid and match a hub's own log lines."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def test_the_root_token_on_a_real_hub(hub: Hub) -> None:
 
 
 @pytest.mark.attack
-def test_what_somebody_with_a_stolen_login_does_on_a_real_hub(hub: Hub) -> None:
+def test_the_rules_match_a_stolen_logins_actions_on_a_real_hub(hub: Hub) -> None:
     """They list, try paths that are refused or not there, ask for a decoy, and for what is somebody else's."""
     trainer = hub.approle("trainer")
     log = Log(hub)

@@ -1,4 +1,4 @@
-"""``keyturn unused``: secrets that nobody but Keyturn has read for long, with who could; and what is not known."""
+"""``keyturn unused``: secrets that only Keyturn has read for a long time."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`keyturn agent` as a supervisor runs it, over the real hub with the least rights, and programs that use it."""
+"""`keyturn agent` under a supervisor, over a real hub with least rights."""
 
 import json
 import re

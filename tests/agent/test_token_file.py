@@ -1,4 +1,4 @@
-"""The file of an agent's token: what can't be one is told, and what could not be written is not left."""
+"""The agent's token file: invalid contents are rejected, and failed writes leave nothing."""
 
 import os
 from pathlib import Path

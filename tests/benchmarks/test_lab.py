@@ -1,4 +1,4 @@
-"""The lab that detection is measured in: the same from the same seed, in order, and labelled."""
+"""The detection benchmark is reproducible from its seed, ordered and labelled."""
 
 import hashlib
 import math

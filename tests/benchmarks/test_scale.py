@@ -1,4 +1,4 @@
-"""The model of a site's size tells what is measured, and the schedules that are compared are placed as they say."""
+"""The scale benchmark's model, and the schedules that it compares."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""No value of a flow that uses the block and the hook reaches Prefect, however careless the flow is.
+"""No secret value of a flow that uses Keyturn's block reaches Prefect.
 
 A worker of Prefect's own type runs it: to its end, and until somebody cancels it.
 """

@@ -1,4 +1,4 @@
-"""The block names a secret: each process reads it for itself, and nobody finds its value in Prefect."""
+"""The secret block: each process reads the value itself, and Prefect never has it."""
 
 import json
 from pathlib import Path

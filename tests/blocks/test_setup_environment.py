@@ -1,4 +1,4 @@
-"""A flow run's process has credentials from its beginning, which are gone behind it, and Prefect has none of them."""
+"""A flow run's process gets temporary credentials that Prefect never sees."""
 
 import os
 import subprocess
@@ -78,7 +78,7 @@ PREPARING = ["python", "-m", "prefect.runner._workspace_supervisor", "supervisor
 
 @pytest.mark.parametrize("always", ["", "true"])
 @pytest.mark.attack
-def test_what_prepares_a_run_is_never_set_up_since_it_writes_its_environment_down(
+def test_a_preparing_process_gets_no_credentials_because_it_saves_its_environment(
     run: str, monkeypatch: pytest.MonkeyPatch, always: str
 ) -> None:
     monkeypatch.setenv(setup.ALWAYS, always)

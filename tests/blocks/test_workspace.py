@@ -1,4 +1,4 @@
-"""The workspace block names a workspace, and leads nobody anywhere: where the hub is, a process's environment says."""
+"""The workspace block names a workspace; only the environment names the hub."""
 
 import asyncio
 import json

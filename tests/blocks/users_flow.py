@@ -1,4 +1,4 @@
-"""A flow as somebody writes it who knows Keyturn's block and its variables, and is careless with both.
+"""A user's careless flow with Keyturn's block and variables.
 
 What was in play is written to the file that MADE names, for the search alone.
 """

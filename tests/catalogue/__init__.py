@@ -1,1 +1,1 @@
-"""The catalogue's tests; ``broken`` holds catalogues with mistakes, and beside each what is to be said of it."""
+"""The catalogue's tests; ``broken`` holds invalid catalogues with their expected errors."""

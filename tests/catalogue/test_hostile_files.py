@@ -1,4 +1,4 @@
-"""A file of a catalogue that is no file, or is made to take all the time and memory, is refused at once."""
+"""Hostile catalogue files are refused at once."""
 
 import os
 import socket

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from yaml.nodes import Node
 
 from keyturn.catalogue import Catalogue, Classification, find_problems, load_catalogue
-from keyturn.catalogue.files.source import gather, parse_files
+from keyturn.catalogue.files.parse import gather, parse_files
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from keyturn.catalogue import schema
-from keyturn.catalogue.files.source import ID, SECTIONS
+from keyturn.catalogue.files.parse import ID, SECTIONS
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "catalogue"
 BROKEN = Path(__file__).parent / "broken"

@@ -1,4 +1,4 @@
-"""Without an environment, what depends on a variable is neither right nor wrong, and everything else is checked."""
+"""Validating a catalogue without its environment variables."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_mistake_beside_an_open_value_and_a_broken_reference_are_problems_all_
 
 
 @pytest.mark.attack
-def test_a_default_is_no_answer_and_two_stores_are_not_taken_for_one(tmp_path: Path) -> None:
+def test_a_variables_default_is_not_used_and_two_stores_stay_distinct(tmp_path: Path) -> None:
     rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
     places = [{"store": store, "name": "same"} for store in ("one", "two")]
     secret = {"owner": "me@example.com", "classification": "internal", "rotation": rotation, "destinations": places}
@@ -64,7 +64,7 @@ def test_a_default_is_no_answer_and_two_stores_are_not_taken_for_one(tmp_path: P
 
 
 @pytest.mark.attack
-def test_a_variable_that_may_not_be_named_is_a_problem_before_anybody_asks_for_it(tmp_path: Path) -> None:
+def test_a_forbidden_variable_is_reported_before_it_is_read(tmp_path: Path) -> None:
     directory = written(tmp_path, stores={"aws": {**STORE, "region": "${HOME}"}})
     (problem,) = examine_unresolved(directory, {}).problems
     assert "HOME may not be named" in problem.message

@@ -1,4 +1,4 @@
-"""`keyturn access open` and `end` as people use them, and what `keyturn status` tells of what is given."""
+"""`keyturn access open` and `end`, and active access in `keyturn status`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Contexts say which hub, catalogue and Prefect server; the environment goes before them, and no secret is in them."""
+"""Contexts select hub, catalogue and Prefect server, and contain no secret."""
 
 import json
 import os
@@ -133,7 +133,7 @@ def test_a_context_is_chosen_for_good_and_the_file_stays_as_it_was(config: Path)
     ],
 )
 @pytest.mark.attack
-def test_what_does_not_belong_in_the_file_is_refused_and_not_repeated(config: Path, line: str, words: str) -> None:
+def test_unknown_contents_of_the_file_are_refused_and_not_shown(config: Path, line: str, words: str) -> None:
     config.write_text(f"contexts:\n  prod:\n{line}\n")
     with pytest.raises(Invalid) as refused:
         read_contexts()

@@ -1,4 +1,4 @@
-"""`keyturn dashboard`: one page that tells of everything, holds names alone, and runs nothing that a name brings."""
+"""`keyturn dashboard`: one page with names only, which runs no injected code."""
 
 import base64
 import dataclasses

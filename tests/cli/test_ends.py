@@ -23,7 +23,7 @@ from keyturn.cli.running.watch import Run
 from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import Denied, Locked, TransientError
 from keyturn.core.result_parts import join_parts, split_text
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.report import outcome_data
 from keyturn.sync.notices import Notices, Notified

@@ -1,4 +1,4 @@
-"""``keyturn status``, ``due --check`` and the page of everything: nothing is healthy that nobody checked."""
+"""``keyturn status``, ``due --check`` and the dashboard report nothing healthy without a check."""
 
 import json
 import os

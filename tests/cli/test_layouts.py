@@ -13,7 +13,7 @@ from keyturn.cli.commands import first_place
 from keyturn.cli.copies.grouped import CopyFailure, failure_lines
 from keyturn.cli.emergencies import incident_tables
 from keyturn.cli.options import Layout, layout_of
-from keyturn.cli.secrets.status_command import redraw
+from keyturn.cli.secrets.status import redraw
 from keyturn.core.errors import Unavailable
 from keyturn.revocation.incidents.store import new_incident_id
 from tests.cli.command import run_keyturn

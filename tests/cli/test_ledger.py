@@ -1,4 +1,4 @@
-"""`keyturn ledger` as an auditor, a person on call and somebody who means harm would use it."""
+"""`keyturn ledger` as an auditor, an on-call operator and an attacker use it."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""``keyturn login`` and ``keyturn logout`` against the real hub, an OIDC provider, and what stands in for a browser."""
+"""`keyturn login` and `keyturn logout` with a real hub and an OIDC provider."""
 
 import re
 import stat
@@ -222,7 +222,7 @@ def answers(page: Callback, *queries: dict[str, str]) -> Callable[[str], None]:
 
 
 @pytest.mark.attack
-def test_an_answer_with_another_state_is_nobodys(listening: Callback) -> None:
+def test_an_answer_with_another_state_is_refused(listening: Callback) -> None:
     right = {"state": "the-state-of-this-login", "code": "right"}
     browser = answers(listening, {"state": "forged", "code": "of-an-attacker"}, {"code": "x"}, {}, right)
     assert listening.wait(PAGE, browser) == right

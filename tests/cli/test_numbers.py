@@ -1,4 +1,4 @@
-"""What each look of `keyturn serve` tells, of a real hub with real secrets; and what it costs to tell of thousands."""
+"""Metrics of `keyturn serve` from a real hub, and their cost with thousands of secrets."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ import pytest
 from keyturn.cli.running import numbers
 from keyturn.cli.running.numbers import OTHERS, grouped, looks_of
 from keyturn.cli.secrets.copies import CopyStatus
-from keyturn.cli.secrets.status import SecretStatus
+from keyturn.cli.secrets.secret_status import SecretStatus
 from keyturn.client.metrics import Samples
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.plan import Action, Item
@@ -73,7 +73,7 @@ def test_a_secret_that_is_too_old_is_late_in_its_group_and_by_its_path(opened: O
 
 
 @pytest.mark.attack
-def test_paths_are_told_on_demand_alone(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_in_metrics_only_on_request(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = {number.name for number in SHOWN if "path" in number.labels}
     look = looks_of(lambda: opened.workspace)[Area.SECRETS]
     assert not by_path & look().samples.keys()
@@ -139,7 +139,7 @@ def test_a_hub_that_tells_of_no_secret_hides_the_area(opened: Opened, monkeypatc
     def down(*_: Any) -> Any:
         raise Unavailable("read", "the hub", "it does not answer", "Wait")
 
-    monkeypatch.setattr("keyturn.cli.secrets.status.secret_status", down)
+    monkeypatch.setattr("keyturn.cli.secrets.secret_status.secret_status", down)
     with pytest.raises(Unavailable):
         looks_of(lambda: opened.workspace)[Area.SECRETS]()
 

@@ -1,4 +1,4 @@
-"""``keyturn repair recover``, and what plan, status, due and sync say of a hub that has lost versions."""
+"""`keyturn repair recover`, and what other commands report after a hub lost versions."""
 
 import json
 import os
@@ -148,7 +148,7 @@ def test_recover_brings_a_lost_value_back_and_the_ledger_tells_of_it(shop: Decla
 
 
 @pytest.mark.attack
-def test_a_secret_without_a_copy_is_told_by_the_ledger_and_recover_names_what_is_left_to_do(
+def test_a_lost_secret_without_a_copy_is_found_by_the_ledger_and_reported(
     shop: Declared, tmp_path: Path, lab: Lab
 ) -> None:
     alone = lab.generated()

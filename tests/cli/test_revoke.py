@@ -1,4 +1,4 @@
-"""Revoking from the command line, against a real hub, database and store: what it ends, says, and never says."""
+"""`keyturn revoke` against a real hub, database and store."""
 
 import json
 import os
@@ -248,6 +248,22 @@ def test_a_preview_tells_whom_it_would_cut_off_and_changes_nothing(shop: Shop) -
     assert shop.database.users[0] in shown.stdout
     assert shown.stderr.endswith("1 secret, 1 copy, 1 consumer: this would end; nothing was changed\n")
     assert untouched(shop)
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("command", [("revoke", "PATH", "--preview"), ("whois", "0" * 12)], ids=lambda given: given[0])
+def test_a_refused_login_is_an_error_and_no_empty_answer(
+    shop: Shop, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ROLE", "SECRET"):
+        (file := tmp_path / name).write_text(secrets.token_hex(16))
+        file.chmod(0o600)
+        monkeypatch.setenv(f"KEYTURN_HUB_{name}_ID_FILE", str(file))
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    result = keyturn(*(shop.database.path if each == "PATH" else each for each in command))
+    assert result.exit_code != 0
+    assert "the AppRole's role id or secret id is refused (KT204)" in result.stderr
+    assert "this would end" not in result.output
 
 
 @pytest.mark.parametrize(
@@ -624,7 +640,7 @@ def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: S
 
 
 @pytest.mark.attack
-def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_it_and_that_is_recorded(
+def test_a_refusal_of_the_operators_file_needs_a_recorded_override(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, path, incident = tmp_path / "policy.yaml", shop.database.path, fresh()

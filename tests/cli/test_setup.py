@@ -1,4 +1,4 @@
-"""``keyturn setup``: what it shows, what it does, and what it does not do a second time."""
+"""`keyturn setup`: preview, apply and repeat."""
 
 import json
 from contextlib import closing
@@ -78,7 +78,7 @@ def test_a_target_is_set_up_once_and_its_accounts_rotate(lab: Lab, secret: Decla
 
 
 @pytest.mark.attack
-def test_what_a_target_can_not_be_set_up_with_is_told_in_one_line(
+def test_an_impossible_target_setup_is_reported_in_one_line(
     lab: Lab, secret: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (
@@ -161,7 +161,7 @@ secrets:
 
 
 @pytest.mark.attack
-def test_a_stores_rights_are_written_for_whoever_may_give_them(
+def test_a_stores_rights_are_written_as_files_for_its_administrator(
     openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with empty_hub(openbao, tmp_path) as empty:

@@ -1,4 +1,4 @@
-"""`keyturn trail` as an auditor and as whoever runs it would use it."""
+"""`keyturn trail` as its operator and an auditor use it."""
 
 import json
 import os

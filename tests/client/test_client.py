@@ -192,7 +192,7 @@ class Versionless(MemorySource):
 
 
 @pytest.mark.attack
-def test_what_tells_no_version_and_was_read_before_its_notice_is_given(clock: Clock) -> None:
+def test_a_value_without_a_version_read_before_its_notice_is_returned(clock: Clock) -> None:
     copies = Versionless("copies", a=6)
     with SecretClient([copies], poll=0, patience=0, clock=clock) as client:
         client.get("a")
@@ -262,9 +262,7 @@ def test_an_older_version_that_was_revoked_for_good_takes_nothing_from_the_newer
 
 
 @pytest.mark.attack
-def test_whoever_may_be_somebody_else_than_the_source_makes_nothing_be_forgotten(
-    source: MemorySource, clock: Clock
-) -> None:
+def test_an_unverified_server_can_not_clear_the_cache(source: MemorySource, clock: Clock) -> None:
     def answer(path: str) -> Secret:
         raise Unproven("read", path, "the hub's certificate is not trusted", "Set VAULT_CACERT")
 
@@ -306,7 +304,7 @@ def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource
 
 
 @pytest.mark.attack
-def test_what_grew_old_while_the_machine_slept_is_let_go_of_when_it_wakes(
+def test_values_that_expired_while_the_machine_slept_are_dropped(
     source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept, real = 0.0, time.clock_gettime

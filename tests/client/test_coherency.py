@@ -27,8 +27,8 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.overrides import Waive
 from keyturn.core.schedule.due import Trigger
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.http.webhook import WebhookSender
-from keyturn.providers.notices import sign_notice
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from local.support.ports import LOOPBACK

@@ -1,4 +1,4 @@
-"""Processes of one host that share notices and reads: members in one process, and real ones that end or stand still."""
+"""Client processes on one host share notices and reads."""
 
 import os
 import shutil
@@ -183,7 +183,7 @@ def test_what_tells_no_version_holds_no_notice_up_for_good(join: Join) -> None:
 
 
 @pytest.mark.attack
-def test_who_begins_after_a_notice_knows_of_it(join: Join, group: HostGroup) -> None:
+def test_a_process_started_after_a_notice_knows_it(join: Join, group: HostGroup) -> None:
     join(MemorySource(a=2)).told(rotated("a", 2))
     with pytest.raises(Unavailable, match="a newer one was seen or promised"):
         join(MemorySource("copy", a=1)).get("a")

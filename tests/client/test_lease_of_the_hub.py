@@ -1,4 +1,4 @@
-"""Credentials of the hub's database engine, each a process's own, under a job's rights and with logins that end."""
+"""Credentials of the hub's database engine, one per process, under a job's rights."""
 
 import os
 import re
@@ -178,7 +178,7 @@ sys.stdin.read()
 
 
 @pytest.mark.attack
-def test_many_processes_share_a_role_and_what_a_killed_one_held_ends_by_itself(
+def test_many_processes_share_a_role_and_a_killed_ones_lease_expires(
     lab: Lab, role: str, token: Callable[..., Path]
 ) -> None:
     path = f"database/creds/{role}"

@@ -1,4 +1,4 @@
-"""Notices that come as one text: by a queue or a channel, where nobody waits for an answer."""
+"""Notices as one text, over a queue or channel without a reply."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")

@@ -1,4 +1,4 @@
-"""What a client tells of itself: in numbers of its own, to Prometheus's library, and to OpenTelemetry's."""
+"""Client metrics: counters, Prometheus and OpenTelemetry."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -75,7 +75,7 @@ def test_prometheus_is_told_counts_ages_and_sources(client: SecretClient, source
 
 
 @pytest.mark.attack
-def test_paths_are_told_to_nobody_who_did_not_ask_for_them(client: SecretClient) -> None:
+def test_paths_are_in_metrics_only_on_request(client: SecretClient) -> None:
     registry = CollectorRegistry()
     registry.register(ClientCollector(client))
     client.get("b")

@@ -1,4 +1,4 @@
-"""The offline file: what survives a process, for how long, and what must not."""
+"""The offline file: its contents, expiry and refusals."""
 
 import json
 import logging
@@ -417,7 +417,7 @@ def test_a_notice_that_can_be_kept_nowhere_is_not_acknowledged_while_the_file_is
 
 
 @pytest.mark.attack
-def test_where_a_notice_can_not_be_kept_the_file_goes_that_it_ends(
+def test_if_a_notice_can_not_be_saved_the_offline_file_is_removed(
     host: Host, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lived(host, source, "a")

@@ -1,4 +1,4 @@
-"""The offline file under real processes that are killed at any moment, and by others beside them."""
+"""The offline file under concurrent real processes that are killed at any moment."""
 
 import random
 import signal

@@ -1,4 +1,4 @@
-"""Connections over rotations: of the real database, and of one in memory that refuses what it is told to."""
+"""Connection pools across rotations, with a real database and a simulated one."""
 
 import threading
 from collections.abc import Iterator

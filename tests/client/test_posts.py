@@ -1,4 +1,4 @@
-"""A client tells what it has read, to a door that takes it; and reads on as if nothing were where there is none."""
+"""Clients report their reads, and continue if reporting fails."""
 
 import os
 import socket

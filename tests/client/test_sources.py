@@ -1,4 +1,4 @@
-"""The hub and copies in stores as sources of a client, and a signed notice from one end to the other."""
+"""The hub and stores as sources of a client, and signed notices end to end."""
 
 import re
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The receiver, given requests that the official library signed, and one that nobody did."""
+"""The webhook receiver with requests signed by the official library, and forged ones."""
 
 import asyncio
 import json

@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, NotOwned
 from keyturn.core.fingerprint import fingerprint, payload
-from keyturn.core.ports.shared import Change, Shared, Shares, sharing
+from keyturn.core.ports.merged_keys import Change, Shared, Shares, sharing
 from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.rotation.state.copy_parts import Parts, SeenPart, parts_in

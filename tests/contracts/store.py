@@ -21,7 +21,7 @@ import pytest
 from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
-from keyturn.core.ports.shared import sharing
+from keyturn.core.ports.merged_keys import sharing
 from keyturn.core.ports.stores import (
     NO_DETAILS,
     Creates,

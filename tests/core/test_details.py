@@ -1,4 +1,4 @@
-"""What each kind of store allows beside a copy, as tables, through the settings that a catalogue holds."""
+"""Store-specific options of a copy, for each kind of store."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is kept of who has heard of a version: as data and back, and what an answer changes."""
+"""The record of which consumers have acknowledged a version."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

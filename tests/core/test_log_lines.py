@@ -1,4 +1,4 @@
-"""Lines of a log for a collector: one object each, and of an exception its class alone."""
+"""JSON log lines contain one object each, and only the class of an exception."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ def test_a_line_tells_when_how_bad_and_by_whom() -> None:
 
 
 @pytest.mark.attack
-def test_a_record_of_a_run_names_the_run_and_no_exceptions_words() -> None:
+def test_a_log_record_names_the_run_and_contains_no_exception_text() -> None:
     try:
         raise ValueError("c4nary")
     except ValueError:

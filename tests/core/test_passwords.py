@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.checksummed_tokens import BASE62, PREFIX, token
 from keyturn.core.text.passwords import CLASSES, PRINTABLE, SEPARATORS, Form, PasswordPolicy, generate, password_flaw
-from keyturn.core.text.tokens import BASE62, PREFIX, token
 from keyturn.core.text.wording import english
 
 CLASS_NAMES = sorted(CLASSES)

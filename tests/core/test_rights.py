@@ -1,4 +1,4 @@
-"""Which rule decides at a path, also where each of thousands of secrets has rules of its own."""
+"""Which policy rule decides at a path, also with thousands of rules."""
 
 import re
 

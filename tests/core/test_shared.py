@@ -1,4 +1,4 @@
-"""Editing an object's text where it stands, and the notes of whose its keys are."""
+"""Editing keys of an object in place, and the notes of their owners."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.ports.shared import Note, edited, members_of, note_names, notes_in
+from keyturn.core.ports.merged_keys import Note, edited, members_of, note_names, notes_in
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
 

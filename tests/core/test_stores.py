@@ -1,4 +1,4 @@
-"""The marks beside a copy, on their way through tags."""
+"""Ownership marks of a copy survive their conversion to tags."""
 
 import pytest
 from hypothesis import given

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.text.tokens import BASE62, PREFIX, checksum, token, token_flaw
+from keyturn.core.text.checksummed_tokens import BASE62, PREFIX, checksum, token, token_flaw
 
 PUBLISHED = (
     ("ghp", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ", "0mLq17"),

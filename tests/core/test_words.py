@@ -1,4 +1,4 @@
-"""The words are BIP-39's own, and nobody who needs none pays for them."""
+"""The BIP-39 word list is exact, and loaded only when needed."""
 
 import hashlib
 import subprocess

@@ -24,7 +24,7 @@ from tests.support.hooks import eventually
 from tests.support.lab import Declared
 from tests.support.sampling import sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(10, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file", kinds="nothing")]
 
 ONE_IN = 16
 """Of each strategy one place in so many is tried, and FEWEST of each way at least."""
@@ -51,6 +51,7 @@ def chosen(kind: type[Kind], how: str, cases: list[Case]) -> list[Case]:
     return sample(f"{how}: {kind.name}", places, ONE_IN, FEWEST)
 
 
+@pytest.mark.sampled(1)
 def test_every_strategy_of_the_catalogue_has_a_row() -> None:
     # A rotation by hand is none of Keyturn's: there is nothing to stop.
     assert {kind.name.partition(",")[0] for kind in KINDS} == set(STRATEGIES) - {"manual"}

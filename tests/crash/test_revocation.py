@@ -14,14 +14,14 @@ from tests.crash.revoked import Revocation
 from tests.crash.site import AT_ONCE, Site
 from tests.support.sampling import sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(10, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file", kinds="nothing")]
 
 ONE_IN = 24
 """Of the places to be killed at one in so many is tried, and FEWEST at least."""
 FEWEST = 3
 
 
-@pytest.mark.sampled(2, each=("kind",))
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_kind_of_secret_is_revoked_and_it_is_proven(site: Site, kind: type[Kind], mode: Mode) -> None:

@@ -1,4 +1,4 @@
-"""What two writes that met in SQLite cost is milliseconds, and what a client is told otherwise is told as it was."""
+"""SQLite write conflicts are retried within milliseconds, and other errors are unchanged."""
 
 import asyncio
 import sqlite3

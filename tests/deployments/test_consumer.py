@@ -34,8 +34,8 @@ from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.aws.queues import SqsQueue
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.http.webhook import WebhookSender
-from keyturn.providers.notices import sign_notice
 from local.emulators.aws import LocalAws
 from local.openbao import OpenBao
 from local.postgres import PostgreSQL

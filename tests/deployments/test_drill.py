@@ -15,7 +15,7 @@ import pytest
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text.names import LIMITS as STORE_LIMITS
+from keyturn.core.store_limits import LIMITS as STORE_LIMITS
 from keyturn.strategies.registry import STRATEGIES
 from local.drill import run
 from local.drill.declared import AT_THE_STACK, at_the_stack, fitting, places

@@ -1,4 +1,4 @@
-"""What watches over a run stands before it, and is entered when the run before has begun."""
+"""Prefect's run supervision is prepared before each run starts."""
 
 import asyncio
 import gc

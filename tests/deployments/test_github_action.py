@@ -1,4 +1,4 @@
-"""The action's script with a stand-in for the runner's gh: what it checks, what it comments, and how it ends."""
+"""The GitHub Action's script: its checks, comments and exit codes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the image holds: what its lock names, without what nothing calls, and small enough."""
+"""The container image contains only locked and needed packages, and stays small."""
 
 import ast
 import importlib.metadata

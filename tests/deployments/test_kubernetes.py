@@ -1,4 +1,4 @@
-"""The Helm chart and Kustomize's base: as Kubernetes takes them, agreeing with each other, and confined.
+"""The Helm chart and Kustomize base are valid, consistent and confined.
 
 Rendered by Helm's own engine and by ``kubectl kustomize``; nothing here asks a cluster.
 """
@@ -217,7 +217,7 @@ def test_helm_has_nothing_against_the_chart(rendered: tuple[dict[str, Rendering]
 
 @pytest.mark.parametrize("name", ["example", "everything", "absent", "second", "guide"])
 @pytest.mark.attack
-def test_what_helm_makes_is_what_kubernetes_takes(rendered: tuple[dict[str, Rendering], list[str]], name: str) -> None:
+def test_helms_output_is_valid_for_kubernetes(rendered: tuple[dict[str, Rendering], list[str]], name: str) -> None:
     found = documents(rendered[0][name])
     insist_on_schemas(found)
     insist_on_confinement(found)
@@ -381,7 +381,7 @@ def test_a_probe_asks_what_listens(everything: list[Document]) -> None:
 
 
 @pytest.mark.attack
-def test_whoever_has_numbers_is_asked_for_them_over_tls(everything: list[Document]) -> None:
+def test_metrics_are_scraped_over_tls(everything: list[Document]) -> None:
     served = {}
     for name, pod in pods(everything):
         (container,) = pod["containers"]
@@ -437,7 +437,7 @@ def test_who_makes_backups_has_the_public_half_of_the_recovery_key(
 
 
 @pytest.mark.attack
-def test_nothing_goes_anywhere_but_where_its_work_is(everything: list[Document]) -> None:
+def test_network_policies_allow_only_needed_connections(everything: list[Document]) -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in everything if each["kind"] == "NetworkPolicy"}
     deny = policies.pop("keyturn-deny")
     assert deny["policyTypes"] == ["Ingress", "Egress"]

@@ -1,4 +1,4 @@
-"""Runs are forked from a process that is started ahead of them, each as much on its own as one that is started anew."""
+"""Runs forked from a prepared process are as isolated as newly started ones."""
 
 import asyncio
 import gc
@@ -155,7 +155,7 @@ def test_what_runs_are_forked_from_may_be_killed_another_takes_its_place_and_run
 
 
 @pytest.mark.attack
-def test_a_variable_that_is_read_on_import_or_code_that_has_changed_starts_it_anew(tmp_path: Path) -> None:
+def test_changed_code_or_import_time_variables_restart_it(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text("old")
 
@@ -256,7 +256,7 @@ def test_it_ends_with_its_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.attack
-def test_what_runs_import_starts_no_thread_and_reads_nothing_that_is_a_runs_own() -> None:
+def test_imports_start_no_thread_and_read_no_settings_of_a_run() -> None:
     # Who copies the whole environment reads what is in it; whoever asks for a variable by its name is meant here.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_RUN)}
     prefixes = tuple(prefix for prefix in OF_A_RUN if prefix != "PREFECT__")

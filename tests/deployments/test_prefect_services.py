@@ -1,4 +1,4 @@
-"""Prefect's services know when Redis has lost what they had planned, and what several servers must share is told."""
+"""Prefect's services recover after Redis lost their plans, and report unsafe settings."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ def login(redis: Redis) -> dict[str, Any]:
 
 
 @pytest.mark.attack
-def test_services_begin_anew_once_redis_has_lost_their_plans_and_not_before(redis: Redis) -> None:
+def test_services_restart_only_after_redis_lost_their_plans(redis: Redis) -> None:
     ended: list[bool] = []
 
     async def never_ends() -> None:
@@ -123,7 +123,7 @@ def test_what_servers_that_share_events_do_not_share_is_named_with_what_comes_of
 
 
 @pytest.mark.attack
-def test_migration_at_each_start_and_a_password_that_the_api_shows_are_remarked_on() -> None:
+def test_migrations_at_each_start_and_an_exposed_password_are_reported() -> None:
     shared = {one.variable: one.value for one in SHARED}
     whole = settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "redis://prefect:word@redis:6379/1"})
     assert list(unshared_settings(whole)) == []

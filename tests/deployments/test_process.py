@@ -1,4 +1,4 @@
-"""Supervision: what was started is found again by another interpreter, and nobody else's process is touched."""
+"""Supervision finds its processes again from another interpreter, and touches no others."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The alerts and dashboards: Prometheus takes each, each asks for what is told, and each alert fires for its cause."""
+"""The Prometheus alerts and dashboards use existing metrics, and each alert fires."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A release of a small repository, and of what its verifier finds when it was changed."""
+"""A release is reproducible, and its verifier detects each change."""
 
 import base64
 import json

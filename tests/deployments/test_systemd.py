@@ -1,4 +1,4 @@
-"""The units for systemd, as systemd itself reads them: right, confined, and started as Keyturn's commands take it.
+"""The systemd units are valid, confined and start Keyturn's commands correctly.
 
 ``systemd-analyze`` reads files; nothing is started.
 """
@@ -97,7 +97,7 @@ def test_all_of_them_are_confined_in_the_same_way() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.attack
-def test_no_secret_stands_in_a_unit_and_each_login_is_a_copy_in_memory(name: str) -> None:
+def test_no_unit_contains_a_secret_and_each_login_is_a_copy_in_memory(name: str) -> None:
     credentials = dict(value.split(":", 1) for key, value in settings(name) if key == "LoadCredential")
     named = {value.removeprefix("%d/") for value in given(name).values() if value.startswith("%d/")}
     assert named == set(credentials)

@@ -1,4 +1,4 @@
-"""What a worker tells of itself in numbers, and at which addresses."""
+"""A worker's metrics, and the addresses that serve them."""
 
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta

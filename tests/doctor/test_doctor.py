@@ -1,4 +1,4 @@
-"""What the doctor says of an installation that lacks one thing, and that it is ready once that is mended."""
+"""`keyturn doctor` names the missing part of an installation, and passes once it is fixed."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A small house to report on: a ledger with real proofs, and what hub, catalogue and logs would have told."""
+"""A small site for reports: a ledger with real proofs, and simulated hub and logs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

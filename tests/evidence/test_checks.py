@@ -1,4 +1,4 @@
-"""What each check comes to: fails where something is wrong, and never passes what could not be looked at."""
+"""Compliance checks fail on problems, and never pass on missing evidence."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -155,7 +155,7 @@ def test_what_could_not_be_looked_at_never_passes(home: House, part: Part) -> No
 
 @pytest.mark.parametrize("began", [SINCE + 30 * DAY, UNTIL + DAY], ids=["within", "after"])
 @pytest.mark.attack
-def test_what_was_before_the_ledger_never_passes(home: House, began: datetime) -> None:
+def test_times_before_the_ledger_never_pass(home: House, began: datetime) -> None:
     young = with_ledger(home.facts, began_at=began, marks=(), before={}, pushes={})
     for name in ("actions-attributed", "incidents-closed", "rotated-in-period", "values-shown"):
         result = CHECKS[name](young)

@@ -1,4 +1,4 @@
-"""`keyturn report` as an operator runs it, over a hub, a ledger and an audit file that are there."""
+"""`keyturn report` over a real hub, ledger and audit file."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is taken from the ledger: of the period alone, of an owner's secrets alone, and nothing that was changed."""
+"""Ledger extracts contain one period and one owner's secrets, unchanged."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""A report: the same bytes twice, every format of one document, names that stay text, and nothing secret in it."""
+"""Compliance reports are reproducible, consistent in every format, and contain no secret."""
 
 import csv
 import io

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from keyturn.cli.secrets.due import prospects
-from keyturn.cli.secrets.status import statuses_without_copies
+from keyturn.cli.secrets.secret_status import statuses_without_copies
 from keyturn.core.errors import Invalid
 from keyturn.core.schedule.due import Trigger
 from keyturn.rotation.run import rotate

@@ -1,4 +1,4 @@
-"""What people get wrong: one error each that says where and what to do, nothing changed, and mending it is enough.
+"""Operator mistakes: each gives one clear error, changes nothing, and can be corrected.
 
 Each is shown as ``keyturn rotate PATH --now --local`` shows it.
 """

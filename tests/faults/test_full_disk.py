@@ -1,4 +1,4 @@
-"""The hub's disk is full in the middle of a rotation, and somebody makes room."""
+"""A rotation while the hub's disk is full, and after space was freed."""
 
 import pytest
 

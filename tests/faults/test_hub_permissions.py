@@ -1,4 +1,4 @@
-"""The worker's policy in the hub lacks something, and somebody mends it."""
+"""A rotation while the worker's hub policy lacks a right, and after it was added."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Whatever people do behind Keyturn's back, it is right, or one command says what is wrong and the next mends it.
+"""Manual changes outside Keyturn are handled, or one command explains and repairs them.
 
 Never is anything "proven" over a credential that logs in, and never is a dead value pushed over a living one.
 """

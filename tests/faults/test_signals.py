@@ -84,6 +84,7 @@ def stopping(lab: Lab, tmp_path: Path, httpserver: HTTPServer, aws: LocalAws) ->
         yield Stopping(lab, tmp_path, httpserver, silent, aws)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", ENDING)
 def test_a_rotation_says_who_finishes_it(stopping: Stopping, number: signal.Signals) -> None:
     secret = stopping.lab.alternating(consumers=("app",))
@@ -98,6 +99,7 @@ def test_a_rotation_says_who_finishes_it(stopping: Stopping, number: signal.Sign
     assert stopping.lab.logs_in(stopping.lab.current(secret))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", ENDING)
 def test_a_revocation_says_how_it_continues_and_the_credential_has_ended(
     stopping: Stopping, number: signal.Signals
@@ -115,6 +117,7 @@ def test_a_revocation_says_how_it_continues_and_the_credential_has_ended(
     assert not stopping.lab.logs_in(first)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("command", [("apply", "--auto"), ("sync", "--local")], ids=lambda command: command[0])
 def test_a_sync_says_what_pushes_the_rest(stopping: Stopping, number: signal.Signals, command: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A cloud asks for a slower pace for a while; what goes elsewhere goes on."""
+"""A throttling cloud delays only its own copies."""
 
 from collections.abc import Iterator
 from typing import Any

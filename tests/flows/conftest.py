@@ -1,4 +1,4 @@
-"""Prefect's server and worker, a local AWS, an application that is told, and a channel for failures."""
+"""Prefect's server and worker, a local AWS, a notified application, and a failure channel."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""A door before a server: open it lets everything through, shut nobody can connect, held it takes and never answers."""
+"""A gate before a server: open, closed, or accepting connections without answering."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""Through Prefect the hub is backed up, and a scratch hub shows that it comes back; runs tell it in names alone."""
+"""Backups and restore tests as Prefect flows."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

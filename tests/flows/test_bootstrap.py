@@ -1,4 +1,4 @@
-"""Registering Keyturn with a Prefect server, once and again."""
+"""Registering Keyturn with a Prefect server, and registering again."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""The daily login through Prefect: who is on call hears of one that is refused, and an idle run leaves nothing."""
+"""The daily login check through Prefect reports refused logins."""
 
 from collections.abc import Callable
 

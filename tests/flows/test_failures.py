@@ -1,4 +1,4 @@
-"""Who is on call hears of every run that failed or died, in names, with the remedy."""
+"""Failed and crashed runs are reported to the on-call channel, with the remedy."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Through Prefect what is approved is given, with the granter's login alone; of the rest it says why it is not."""
+"""The access flow grants approved requests with the granter's login alone."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def rows_of(installed: Installed, state: State) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.attack
-def test_one_round_gives_what_is_approved_and_shows_what_waits(
+def test_one_run_grants_approved_requests_and_lists_pending_ones(
     site: GivenSite, installed: Installed, run: Round
 ) -> None:
     waiting, approved = site.ask(), site.approved()

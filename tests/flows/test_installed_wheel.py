@@ -1,4 +1,4 @@
-"""Keyturn as a wheel, beside somebody else's project whose folders have the same names: both work."""
+"""The Keyturn wheel works next to a project with the same folder names."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Keeping the ledger: what waits is appended, how it stands is signed, what is new is sent on, and trouble is told."""
+"""The ledger flow appends waiting entries, signs, forwards, and reports problems."""
 
 import json
 import os

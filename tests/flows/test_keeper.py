@@ -1,4 +1,4 @@
-"""The keeper: what it finds it has the flows do, each once, and where it finds nothing it leaves nothing."""
+"""The keeper starts each pending flow once, and leaves no runs when nothing is pending."""
 
 import asyncio
 import dataclasses
@@ -205,9 +205,7 @@ def test_a_look_that_fails_stops_no_other_and_fails_the_run(
 
 
 @pytest.mark.attack
-def test_a_look_that_failed_is_made_up_for_and_a_failed_run_that_names_none_has_seen_nothing(
-    queue: Queue, installed: Installed, lab: Lab
-) -> None:
+def test_a_failed_check_is_repeated_and_counts_as_unseen(queue: Queue, installed: Installed, lab: Lab) -> None:
     for labels in ({UNSEEN: "hub,logins"}, {}):
         deployed = f"deployments/{installed.deployments['keeper']}/create_flow_run"
         queue.server.post(deployed, state={"type": "FAILED"}, labels=labels)
@@ -231,7 +229,7 @@ async def no_look(opened: Workspace) -> list[Wanted]:
 
 
 @pytest.mark.attack
-def test_an_installation_that_is_not_ready_is_told_by_a_run_that_fails_and_is_looked_at_once_a_day(
+def test_an_unready_installation_fails_a_run_and_is_checked_once_a_day(
     queue: Queue, book: Book, build: Build, lab: Lab, no_news: None
 ) -> None:
     examined(lab, timedelta(hours=23))
@@ -304,7 +302,7 @@ def test_a_run_that_has_left_nothing_in_the_ledger_has_nothing_signed(monkeypatc
 
 
 @pytest.mark.attack
-def test_a_run_that_has_not_changed_for_longer_than_any_takes_is_not_under_way() -> None:
+def test_a_run_unchanged_beyond_the_maximum_duration_is_not_active() -> None:
     now = datetime.now(UTC)
 
     def stands(kind: StateType, ago: timedelta) -> bool:

@@ -1,4 +1,4 @@
-"""What is left at Prefect when events and leases were lost with a process: runs that nobody has, places of nobody."""
+"""Orphaned runs and concurrency slots in Prefect are cleaned up."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""A password that somebody has written into the field of a username reaches neither Prefect nor the ledger."""
+"""A password mistakenly entered as a username reaches neither Prefect nor the ledger."""
 
 import secrets
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Behind a run that hangs one of its schedule waits, and no more; what people ask for waits besides."""
+"""At most one scheduled run waits for a hung one; manual runs wait separately."""
 
 import asyncio
 import uuid

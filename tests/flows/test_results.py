@@ -1,4 +1,4 @@
-"""What the command line tells of runs through Prefect: all of it, as the run itself has left it."""
+"""The command line shows the complete result of a Prefect run."""
 
 import json
 from collections.abc import Iterator
@@ -118,7 +118,7 @@ def test_a_rotation_and_a_retirement_are_told_as_their_runs_left_them(
 
 
 @pytest.mark.attack
-def test_a_run_goes_on_with_the_trace_of_the_command_that_asked_for_it(
+def test_a_run_continues_the_trace_of_its_command(
     command: None,
     installed: Installed,
     site: Site,

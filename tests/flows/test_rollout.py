@@ -1,4 +1,4 @@
-"""Waves through Prefect: the canary is watched before anybody else is told, and may bring the old value back."""
+"""Staged rollouts through Prefect: the canary first, with automatic rollback."""
 
 import secrets
 from collections.abc import Callable, Iterator

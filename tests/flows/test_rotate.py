@@ -1,4 +1,4 @@
-"""One secret: through the deployment and the worker, by retries, past failures, and to its retirement."""
+"""Rotating one secret through its Prefect deployment and worker, with retries and failures."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""Silence is an alarm: a run that dies, one that nobody begins, a queue that nobody serves, and nobody who looks."""
+"""Runs that die, are never started or have no worker raise an alarm."""
 
 import asyncio
 import os

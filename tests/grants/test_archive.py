@@ -1,4 +1,4 @@
-"""What is long over leaves the listing, is found still, and nothing goes that somebody may need."""
+"""Old access requests are archived, remain searchable, and none in use is removed."""
 
 from collections.abc import Iterator
 from dataclasses import replace

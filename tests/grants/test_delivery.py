@@ -1,4 +1,4 @@
-"""What was approved is given once, to whoever asked, with the least rights; its account and sessions end with it."""
+"""Approved access is delivered once, with least rights, and its account ends with it."""
 
 from datetime import datetime, timedelta
 

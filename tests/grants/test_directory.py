@@ -1,4 +1,4 @@
-"""Whom a directory has in one group asks, whom it has in another approves; whoever leaves the group asks no more.
+"""Directory groups decide who requests and who approves access.
 
 The directory is a real OpenLDAP. The packaged OpenBao has no auth method of its own for it, so an issuer stands between
 them as Dex and Keycloak do: it binds with the password, and its JWT has the groups, which the hub maps.
@@ -123,7 +123,9 @@ def test_a_wrong_password_is_nobodys_login(directory: OpenLdap) -> None:
 
 
 @pytest.mark.attack
-def test_who_has_left_the_group_asks_no_more_with_the_next_login(site: AccessSite, directory: OpenLdap) -> None:
+def test_a_person_who_left_the_group_can_not_request_after_the_next_login(
+    site: AccessSite, directory: OpenLdap
+) -> None:
     before = site.as_person("fay")
     assert requests.ask_for_access(before, site.secret.path, HOUR, "a query hangs").id
     directory.remove("fay", "oncall")

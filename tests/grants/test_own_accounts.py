@@ -1,4 +1,4 @@
-"""Accounts that Keyturn makes itself for a grant: they end by themselves, wholly, and nothing of others is touched."""
+"""Temporary accounts expire completely, and no other account is touched."""
 
 import secrets
 from collections.abc import Iterator
@@ -135,7 +135,7 @@ def test_it_opens_once_acts_as_its_roles_and_ends_with_its_sessions_and_what_it_
 
 
 @pytest.mark.attack
-def test_the_server_refuses_it_once_its_time_is_up_though_nobody_comes_back(site: OwnSite) -> None:
+def test_the_server_refuses_an_expired_account_although_keyturn_does_not_run(site: OwnSite) -> None:
     grant = site.give(timedelta(minutes=30))
     ((left,),) = site.lab.sql(
         "SELECT extract(epoch FROM rolvaliduntil - now()) FROM pg_roles WHERE rolname = %s", grant.account
@@ -161,7 +161,7 @@ def test_where_the_target_is_away_at_its_end_the_next_sweep_ends_it(site: OwnSit
 
 
 @pytest.mark.attack
-def test_what_is_left_over_is_found_by_its_mark_and_what_bears_another_is_never_touched(site: OwnSite) -> None:
+def test_leftover_accounts_are_found_by_their_mark_and_others_never_touched(site: OwnSite) -> None:
     maker, password = site.maker(), Sensitive(secrets.token_urlsafe(24))
     lost, theirs, plain = fresh(), fresh(), fresh()
     maker.make(lost, "e-1/AR-00000000dead", password, HOUR)
@@ -211,7 +211,7 @@ def places_die(place: str, data: Any, prefix: str, die: Any) -> None:
 
 
 @pytest.mark.attack
-def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: OwnSite) -> None:
+def test_a_replaced_wrapping_is_not_opened(site: OwnSite) -> None:
     grant = site.give()
     state = site.lab.hub.read_state(grant.delivery_place)
     assert state is not None

@@ -1,4 +1,4 @@
-"""A request is found by its name without a look at all others, and what has ended holds nobody up."""
+"""Requests are found by name directly, and ended ones slow no others."""
 
 from dataclasses import replace
 from typing import Any

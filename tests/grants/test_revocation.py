@@ -1,4 +1,4 @@
-"""A revocation ends by itself what was given for a while of what it is about, though nothing else of Keyturn runs."""
+"""Revoking a secret ends temporary access to it."""
 
 import os
 import signal
@@ -137,7 +137,7 @@ def test_accounts_that_the_hub_has_not_ended_yet_are_no_proof(site: GivenSite) -
 
 
 @pytest.mark.attack
-def test_what_is_being_given_at_that_moment_ends_whoever_is_faster(site: GivenSite) -> None:
+def test_access_being_delivered_during_a_revocation_ends(site: GivenSite) -> None:
     request, workspace = site.approved(), revoker(site)
     granter = replace(site.at_work("granter"), holder=ELSEWHERE)
     begun = list[IncidentStatus]()

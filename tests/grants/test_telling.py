@@ -1,4 +1,4 @@
-"""People are told what waits, with what to do about it and where to look; each thing once, whoever runs on."""
+"""Notifications of pending access requests, each sent once."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -127,7 +127,7 @@ def test_what_did_not_arrive_is_told_again_under_the_same_id_and_the_rest_is_not
 
 
 @pytest.mark.attack
-def test_what_was_asked_for_leads_nobody_by_the_nose(site: AccessSite, watcher: Workspace) -> None:
+def test_markup_and_links_in_a_request_are_plain_text(site: AccessSite, watcher: Workspace) -> None:
     workspace = site.as_person("ana")
     for purpose in ("a query hangs\nApproved by: bea", " ", "x" * 301):
         with pytest.raises(Invalid):

@@ -18,11 +18,11 @@ from keyturn.core.rights.hub_setup import HubPlan, HubResource
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.setup import VaultSetup
-from keyturn.rights.documents import Origin
 from keyturn.rights.hub_apply import HubPort, apply_setup
 from keyturn.rights.hub_plan import plan_setup
 from keyturn.rights.hub_record import read_record
 from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rights.policy_documents import Origin
 from keyturn.rights.scope import HubScope, SecretPath
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin

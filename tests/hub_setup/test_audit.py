@@ -1,4 +1,4 @@
-"""What the hub's audit log keeps of requests' headers is as declared, and an audit device that has to be there is."""
+"""The hub's audit devices and their request headers are as declared."""
 
 import secrets
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A worker checks once a day, with its own rights, whether the hub is set up as declared, and reports."""
+"""A worker checks the hub's setup daily, with its own rights, and reports drift."""
 
 import json
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ def test_a_worker_sees_that_all_is_as_declared_and_the_ledger_says_so(declared: 
 
 
 @pytest.mark.attack
-def test_what_somebody_changes_is_named_since_it_is_so_until_it_is_mended(declared: Declared) -> None:
+def test_drift_is_reported_until_it_is_fixed(declared: Declared) -> None:
     root = declared.empty.root
     root.write_data("auth/approle/role/keyturn-worker", data={"token_policies": "root"})
     root.delete("sys/policies/acl/keyturn-notary")
@@ -125,7 +125,7 @@ def test_what_somebody_changes_is_named_since_it_is_so_until_it_is_mended(declar
 
 
 @pytest.mark.attack
-def test_what_a_worker_may_not_look_at_is_said_and_what_it_needs_not_stays_closed(
+def test_unreadable_areas_are_reported_and_unneeded_ones_stay_closed(
     declared: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declared.empty.root.write_data("auth/approle/role/other", data={"token_policies": "default"})

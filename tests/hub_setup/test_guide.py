@@ -1,4 +1,4 @@
-"""The page on setting up the hub, command by command, on an empty hub; then everything under the rights it made."""
+"""The guide to setting up the hub, command by command, on an empty hub."""
 
 import re
 import subprocess

@@ -85,7 +85,7 @@ def test_a_login_that_may_not_make_it_is_told_who_may(organisation: Organisation
 
 
 @pytest.mark.attack
-def test_one_that_nothing_declares_or_that_is_not_the_environments_is_named(organisation: Organisation) -> None:
+def test_an_undeclared_or_wrong_namespace_is_reported(organisation: Organisation) -> None:
     organisation.declare({})
     told = keyturn("setup", "hub", ends=1).output
     assert f"the namespace {organisation.path}" in told

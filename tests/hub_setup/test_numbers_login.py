@@ -1,4 +1,4 @@
-"""The metrics login that `keyturn setup hub --apply` makes shows every area, and reads no secret."""
+"""The metrics login sees every area, and reads no secret."""
 
 import os
 import subprocess
@@ -137,7 +137,7 @@ def relayed(teller: Empty) -> Iterator[str]:
 
 
 @pytest.mark.attack
-def test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read(teller: Empty) -> None:
+def test_every_metric_is_available_and_no_value_is_readable(teller: Empty) -> None:
     with opened_workspace(None) as workspace:
         rotate(workspace, SECRET, Trigger.FORCE)
         told = publish_all(workspace)
@@ -173,7 +173,7 @@ def test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read(teller
 
 
 @pytest.mark.attack
-def test_the_login_has_what_it_needs_and_nothing_beyond(teller: Empty) -> None:
+def test_the_login_has_exactly_the_rights_it_needs(teller: Empty) -> None:
     with opened_workspace(None) as workspace:
         scope = scope_of(workspace.catalogue, places_of(workspace.catalogue, HubSettings.from_environment()))
     sections = needed(scope, "numbers")

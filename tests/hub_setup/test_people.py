@@ -1,4 +1,4 @@
-"""People of an OIDC provider or a directory log in with what their groups may do, as the catalogue alone says it."""
+"""OIDC and LDAP users get exactly the rights of their catalogue groups."""
 
 import secrets
 from collections.abc import Iterator
@@ -107,9 +107,7 @@ def test_people_may_do_what_their_groups_may_and_a_second_run_does_nothing(peopl
 
 
 @pytest.mark.attack
-def test_what_somebody_changes_of_a_method_a_role_or_a_group_is_found_and_set_back(
-    people: Empty, company: Company
-) -> None:
+def test_changes_to_a_method_role_or_group_are_found_and_reverted(people: Empty, company: Company) -> None:
     root, everything = people.root, wanted(company.entries)
     config = people.read("auth/people/config")
     other = {**config, "default_role": "", "oidc_client_secret": company.provider.secret}
@@ -153,7 +151,7 @@ def test_a_group_that_is_declared_no_more_is_told_and_goes_where_it_is_named(peo
 
 
 @pytest.mark.attack
-def test_a_clients_secret_is_never_told_to_be_the_right_one_and_is_written_again_where_that_is_said(
+def test_a_client_secret_is_never_reported_as_correct_and_rewritten_on_request(
     people: Empty, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, everything = people.read("auth/people/config"), wanted(company.entries)

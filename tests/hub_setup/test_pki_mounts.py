@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from keyturn.catalogue.pki import AuthoritySettings, RoleSettings, mount_limits
 from keyturn.core.rights.hub_setup import HubResource, SetupVerdict
-from keyturn.rights.documents import Origin
 from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rights.policy_documents import Origin
 from tests.hub_setup.site import SCOPE, Empty, applied, planned, verdicts
 
 YEAR = timedelta(days=365)

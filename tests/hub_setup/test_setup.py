@@ -1,9 +1,11 @@
-"""A hub is made as the catalogue needs it, again without any effect, and what others change there is found."""
+"""`keyturn setup hub`: creates what the catalogue declares, is repeatable, and detects changes."""
 
+import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+import hvac
 import pytest
 from hvac.exceptions import VaultError
 
@@ -81,13 +83,21 @@ HANDS: tuple[tuple[str, dict[str, Any], str, str, Any, Any], ...] = (
         False,
     ),
     ("sys/mounts/secret/tune", {"max_lease_ttl": "1h"}, "mount:secret", "max_lease_ttl", 3600, 0),
+    (
+        "sys/auth/approle/tune",
+        {"user_lockout_config": {"lockout_disable": False}},
+        "auth-method:approle",
+        "user_lockout_disable",
+        False,
+        True,
+    ),
     ("auth/ci/role/deploy", {"bound_subject": ""}, "jwt-role:ci/deploy", "bound_subject", "", "repo:app"),
 )
 """What is changed where, of which thing, which field, and both its values; of one nothing declares the value."""
 
 
 @pytest.mark.attack
-def test_what_somebody_changes_is_found_with_both_values_and_set_back(empty: Empty) -> None:
+def test_a_manual_change_is_reported_with_both_values_and_reverted(empty: Empty) -> None:
     everything = wanted({**WORKER, **JWT})
     applied(empty.port, everything)
     for address, change, *_ in HANDS:
@@ -104,6 +114,17 @@ def test_what_somebody_changes_is_found_with_both_values_and_set_back(empty: Emp
 
     applied(empty.port, everything)
     assert verdicts(planned(empty.port, everything)) == {}
+
+
+@pytest.mark.attack
+def test_refused_secret_ids_lock_no_login_out(empty: Empty) -> None:
+    applied(empty.port, wanted(WORKER))
+    role_id = empty.read("auth/approle/role/keyturn-worker/role-id")["role_id"]
+    made = empty.root.auth.approle.generate_secret_id("keyturn-worker")["data"]["secret_id"]
+    for _ in range(7):
+        with pytest.raises(hvac.exceptions.InvalidRequest):
+            empty.root.auth.approle.login(role_id, secrets.token_hex(16), use_token=False)
+    assert empty.root.auth.approle.login(role_id, made, use_token=False)["auth"]["client_token"]
 
 
 @pytest.mark.attack
@@ -193,9 +214,13 @@ def test_what_keyturn_has_not_made_stays_unless_it_is_named(empty: Empty) -> Non
     assert verdicts(planned(empty.port, everything)) == {"policy:keyturn-notary": "blocked"}
     assert empty.read("auth/approle/role/keyturn-worker")["token_policies"] != ["ours"]
 
+    assert not empty.read("sys/auth/approle/tune").get("user_lockout_disable")
+    applied(empty.port, everything, "auth-method:approle")
+    assert empty.read("sys/auth/approle/tune")["user_lockout_disable"] is True
+
 
 @pytest.mark.attack
-def test_a_role_that_is_called_otherwise_replaces_its_own_secret_id_and_nobody_elses(empty: Empty) -> None:
+def test_a_renamed_role_replaces_only_its_own_secret_id(empty: Empty) -> None:
     applied(empty.port, wanted({**WORKER, "ops": WORKER["keyturn-worker"]}))
     role = empty.read("auth/approle/role/ops")
     assert role["token_policies"] == ["keyturn-worker", "ops-login"]
@@ -245,7 +270,7 @@ def test_what_nothing_declares_any_more_is_told_and_goes_where_it_is_named(empty
 
 
 @pytest.mark.attack
-def test_what_may_not_be_looked_at_is_unknown_and_what_is_in_it_too(empty: Empty) -> None:
+def test_what_can_not_be_read_is_unknown_with_all_its_contents(empty: Empty) -> None:
     everything = wanted(WORKER)
     applied(empty.port, everything)
     blind = empty.as_token(empty.token("default"))
@@ -281,7 +306,7 @@ class Meddler(VaultSetup):
 
 
 @pytest.mark.attack
-def test_what_somebody_makes_after_the_plan_is_not_written_over(empty: Empty) -> None:
+def test_a_manual_change_after_the_plan_is_not_overwritten(empty: Empty) -> None:
     port = empty.port
     with pytest.raises(Conflict):
         applied(Meddler(port._calls, port._hub), FEW)

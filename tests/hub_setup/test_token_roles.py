@@ -11,8 +11,8 @@ from keyturn.core.issued_tokens import LONGEST_TOKEN
 from keyturn.core.rights.hub_setup import HubResource, Kind, SetupVerdict
 from keyturn.doctor.results import Grade
 from keyturn.doctor.token_roles import check_role, check_roles
-from keyturn.rights.documents import Origin
 from keyturn.rights.hub_wanted import SPARE, HubDeclaration, lease_life, token_roles
+from keyturn.rights.policy_documents import Origin
 from keyturn.rights.scope import EVERYTHING
 from keyturn.settings.hub import HubSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings

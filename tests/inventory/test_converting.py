@@ -1,4 +1,4 @@
-"""Other tools' files as a catalogue: what they say is declared, what they can't be taken for is told."""
+"""Converting other tools' files to a catalogue, and reporting what can't be converted."""
 
 import json
 from pathlib import Path

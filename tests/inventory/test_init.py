@@ -1,4 +1,4 @@
-"""A catalogue from an estate that has grown: every copy is found, none wrongly, and nothing is changed by it."""
+"""`keyturn init` finds every copy in existing stores and changes nothing."""
 
 import base64
 import json
@@ -196,7 +196,7 @@ def test_the_file_says_how_each_copy_is_made_and_names_what_it_is_not_sure_of(sm
 
 
 @pytest.mark.attack
-def test_what_can_not_be_read_is_named_and_not_told_as_absent(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_secret_is_reported_and_not_as_absent(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     small.write("open/db", value=drawn())
     small.write("closed/db", value=drawn())
     small.write("hidden/deep/db", value=drawn())
@@ -291,7 +291,7 @@ def test_no_value_is_shown_or_written(small: Small) -> None:
 
 
 @pytest.mark.attack
-def test_what_somebody_has_edited_is_not_overwritten(small: Small) -> None:
+def test_an_edited_file_is_not_overwritten(small: Small) -> None:
     small.write("ml/db", value=drawn())
     init(small.output)
     small.write("ml/more", value=drawn())

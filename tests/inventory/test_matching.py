@@ -1,4 +1,4 @@
-"""Which secret of a store is a copy of which path, told by digests alone."""
+"""Matching store secrets to hub paths by digests alone."""
 
 import base64
 import json

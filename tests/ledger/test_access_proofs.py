@@ -1,4 +1,4 @@
-"""A proof of access holds with public keys alone, and only for the very request that was approved."""
+"""Access proofs verify with public keys, for exactly the approved request."""
 
 import base64
 from dataclasses import replace

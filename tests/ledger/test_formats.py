@@ -1,4 +1,4 @@
-"""Entries as other systems read them, whatever stands in them: read back by the formats' own rules."""
+"""Ledger entries in export formats can be read back by those formats' rules."""
 
 import dataclasses
 import json

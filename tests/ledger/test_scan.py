@@ -1,4 +1,4 @@
-"""Entries are scanned in parts as they are in one go, whichever process scans them."""
+"""Scanning the ledger in parts gives the same result as scanning it whole."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -118,7 +118,7 @@ REMOVE = "DELETE FROM entries WHERE sequence = ?"
     [(EDIT, 17), (EDIT, SIZE - 60), (REMOVE, AT_ONCE), (REMOVE, AT_ONCE + 1), (REMOVE, SIZE - 3)],
 )
 @pytest.mark.attack
-def test_what_was_changed_is_found_in_whichever_part_it_lies(
+def test_a_change_is_found_in_every_part_of_the_ledger(
     file: Path, tmp_path: Path, key: Key, statement: str, first: int
 ) -> None:
     copy = tmp_path / "copy.db"

@@ -1,4 +1,4 @@
-"""The verifier finds every change of a copy, and names the first bad entry as closely as signed hashes tell it."""
+"""The verifier detects every change of a ledger copy and names the first bad entry."""
 
 import shutil
 import sqlite3

@@ -1,1 +1,1 @@
-"""The commands of the manual's pages are typed as they stand there, in their order."""
+"""Runs the commands of the manual's pages in their order."""

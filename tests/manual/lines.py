@@ -1,4 +1,4 @@
-"""Which commands the manual tells people to type, and where each is run."""
+"""The commands in the manual, and where each is run."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     ),
     Elsewhere(
         "operations.md",
-        "tests/hub_setup/test_numbers_login.py::test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read",
+        "tests/hub_setup/test_numbers_login.py::test_every_metric_is_available_and_no_value_is_readable",
         (
             "keyturn setup hub --apply",
             "keyturn setup credentials",

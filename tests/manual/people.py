@@ -1,4 +1,4 @@
-"""Who types the page about access for a while: ana asks, bea and cleo approve, and a granter gives."""
+"""The people of the temporary access guide: a requester, two approvers and a granter."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every command of Keyturn that the manual tells one to type is run by a test, or named with why it can't be.
+"""Every command in the manual is run by a test, or listed with a reason.
 
 The pages are typed on one local stack, which a real Prometheus scrapes meanwhile. ``make test`` takes this file as one
 of those of which it draws a sample.

@@ -1,4 +1,4 @@
-"""A project ends with all that it has, is proven to have, and goes on where a process has died."""
+"""Offboarding a project removes everything it has, with proof, and resumes after a crash."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 
 from keyturn.cli.organisations.offboard import show_project
 from keyturn.cli.secrets.copies import look_at_copies
-from keyturn.cli.secrets.status import secret_statuses
+from keyturn.cli.secrets.secret_status import secret_statuses
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.access_request import AccessRequest

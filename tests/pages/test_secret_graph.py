@@ -1,4 +1,4 @@
-"""One secret's page: what stands on it, and that no name is more than text there."""
+"""A secret's page: its contents, and that names are escaped."""
 
 import re
 from dataclasses import replace

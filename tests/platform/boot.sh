@@ -2,7 +2,7 @@
 # Makes a machine of its own out of this one, in the namespaces that guest.py has made: its disk is this one's below a
 # layer in memory. Then COMMAND runs in it, as its first process.
 # Usage: boot.sh DIRECTORY PROGRAMS COMMAND...; PROGRAMS is at /opt/keyturn there. SHARED (the environment) names
-# directories of other file systems that it needs.
+# directories that the layer does not show: those of other file systems, and those below its own /tmp and /run.
 set -euo pipefail
 
 directory=$1 programs=$2
@@ -13,14 +13,15 @@ mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs "$directory"
 mkdir "$root" "$directory/layer" "$directory/work"
 mount -t overlay -o "lowerdir=/,upperdir=$directory/layer,workdir=$directory/work" overlay "$root"
+mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
 number=0
 for place in ${SHARED:-}; do
   number=$((number + 1))
   mkdir -p "$root$place" "$directory/layer-$number" "$directory/work-$number"
   mount -t overlay -o "lowerdir=$place,upperdir=$directory/layer-$number,workdir=$directory/work-$number" overlay "$root$place"
 done
-mount -t proc proc "$root/proc"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mkdir -p "$root/opt/keyturn"
 
 if [[ -n ${BUILDING:-} ]]; then
@@ -34,7 +35,6 @@ mount -t overlay -o "lowerdir=$programs,upperdir=$directory/keyturn,workdir=$dir
   "$root/opt/keyturn"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero full random urandom tty; do
   touch "$root/dev/$device"

@@ -21,12 +21,15 @@ from local.support.process import Process
 
 ROOT: Final = Path(__file__).parents[2]
 BOOT: Final = Path(__file__).with_name("boot.sh")
+KEEP: Final = Path(__file__).with_name("keep.sh")
 BUILT: Final = ROOT / "dist" / "platform"
 """What is made once and kept."""
 GUIDE: Final = ROOT / "docs" / "operations.md"
 SYSTEMD: Final = "/lib/systemd/systemd"
 TARGET: Final = "platform.target"
 CGROUP: Final = "keyturn-platform-"
+HIDDEN: Final = ("/tmp", "/run")
+"""Where such a machine has directories of its own."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The machine's own programs alone: services may not enter a home directory, where people have another Python."""
 SLOW: Final = 300
@@ -40,37 +43,30 @@ class Guest:
         self.directory = directory
         self.programs = programs
         self.process = Process("guest", directory)
-        self._cgroup = cgroups() / f"{CGROUP}{secrets.token_hex(4)}"
+        self.cgroup = cgroups() / f"{CGROUP}{secrets.token_hex(4)}"
 
     def __enter__(self) -> Self:
         remove_cgroups()
-        self._cgroup.mkdir()
         (mounts := self.directory / "mounts").mkdir()
-        inner = [str(BOOT), str(mounts), str(self.programs), SYSTEMD, "--system", f"--unit={TARGET}"]
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--cgroup", "--uts", "--ipc", "--net", "--kill-child"]
-        # A cgroup namespace begins at the cgroup that its maker is in.
-        enter = f'echo $$ > "{self._cgroup}/cgroup.procs"; exec "$@"'
+        boot = ["bash", str(BOOT), str(mounts), str(self.programs), SYSTEMD, "--system", f"--unit={TARGET}"]
+        command = ["setpriv", "--pdeathsig=TERM", "bash", str(KEEP), str(self.cgroup), *boot]
         environment = {**os.environ, "SHARED": " ".join(map(str, shared()))}
-        command = ["sh", "-c", enter, "sh", *unshare, "bash", *inner]
         try:
             self.process.start(command, ready=self._booted, environment=environment, cwd=self.directory, timeout=SLOW)
         except BaseException:
-            self.__exit__()
+            self.process.stop(timeout=SLOW)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stop(timeout=0)
-        deadline = time.monotonic() + SLOW
-        while "populated 1" in (self._cgroup / "cgroup.events").read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        remove_cgroups()
+        self.process.stop(timeout=SLOW)
+        assert not self.cgroup.exists()
 
     @property
     def first_process(self) -> int:
         """The pid that its systemd has here."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0])
+        unshare = children(self.process.pid)[0]
+        return children(unshare)[0]
 
     def _booted(self) -> bool:
         with suppress(OSError, IndexError):
@@ -114,6 +110,11 @@ class Guest:
             time.sleep(0.5)
 
 
+def children(pid: int | None) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def cgroups() -> Path:
     """Where the machine's version 2 of cgroups is mounted."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
@@ -134,9 +135,10 @@ def remove_cgroups() -> None:
 
 
 def shared() -> Iterator[Path]:
-    """What such a machine needs of other file systems than that of the root directory."""
-    for place in (ROOT, Path(sys.base_prefix), cache()):
-        if place.exists() and place.stat().st_dev != Path("/").stat().st_dev:
+    """What such a machine needs that the root directory's file system does not show there."""
+    for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix), cache()):
+        hidden = any(place.is_relative_to(directory) for directory in HIDDEN)
+        if place.exists() and (hidden or place.stat().st_dev != Path("/").stat().st_dev):
             yield place
 
 
@@ -160,10 +162,11 @@ def programs() -> Path:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         (scratch := BUILT / "scratch").mkdir(exist_ok=True)
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", str(BOOT), str(scratch), str(place)]
+        unshare = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
         script = f"cd {ROOT} && {' && '.join(made)}"
         environment = {**os.environ, "PATH": PATH, "BUILDING": "yes", "SHARED": " ".join(map(str, shared()))}
-        subprocess.run([*unshare, "sh", "-c", script], check=True, env=environment, stdin=subprocess.DEVNULL)
+        boot = ["bash", str(BOOT), str(scratch), str(place), "sh", "-c", script]
+        subprocess.run([*unshare, *boot], check=True, env=environment, stdin=subprocess.DEVNULL)
         scratch.rmdir()
         (place / "whole").touch()
     return place

@@ -1,4 +1,4 @@
-"""Keyturn in such a machine, as docs/operations.md has it installed, beside a hub, a database and Prefect."""
+"""Keyturn installed as docs/operations.md describes, with a hub, a database and Prefect."""
 
 import json
 import secrets

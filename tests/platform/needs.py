@@ -19,6 +19,7 @@ VARIABLE: Final = "KEYTURN_PLATFORM"
 PACKAGES: Final[Mapping[str, str]] = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "ip": "iproute2",
     "make": "make",
     "openssl": "openssl",

@@ -1,4 +1,4 @@
-"""Policies as text: what stands in them for anybody, and what is none."""
+"""Parsing hub policies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is rendered: the same for the same catalogue, nothing for what it does not declare, and nobody else's files."""
+"""Rendered policies are reproducible and contain only what the catalogue declares."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from keyturn.core.rights.rights import CopyRights, Document, HubPlaces, Section,
 from keyturn.rights import hub_policies as rules
 from keyturn.rights.copies import store_documents
 from keyturn.rights.directory import left_over, write
-from keyturn.rights.documents import everything, rendered
+from keyturn.rights.policy_documents import everything, rendered
 from keyturn.rights.scope import SecretPath, scope_of
 from tests.cli.command import run_keyturn
 

@@ -1,4 +1,4 @@
-"""What dies, one after the other, while the fleet is rotated; each returns once what it did is mended again."""
+"""The components that are killed during a fleet rotation, and their recovery."""
 
 import resource
 import signal

@@ -1,4 +1,4 @@
-"""A program is run, told, begun anew and ended, by a process of its own: nothing here is a stand-in."""
+"""The supervisor runs, notifies, restarts and ends real programs."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Every way of telling a consumer, opened as the catalogue says it, and a rotation that tells by some of them."""
+"""Every consumer channel, opened from the catalogue and used by a rotation."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A trail in a bucket of S3, with the least rights."""
+"""An access trail in an S3 bucket, with least rights."""
 
 import secrets
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def trail_key(moment: str, name: str) -> str:
 
 
 @pytest.mark.attack
-def test_an_object_that_comes_late_is_read_once_as_far_back_as_is_looked(
+def test_a_late_object_is_read_once_within_the_look_back_time(
     delivered: DeliveredLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the turn of a day; what lies further back is passed by."""
@@ -127,7 +127,7 @@ def test_what_late_objects_are_looked_for_behind_is_two_hours_before_the_place()
 
 
 @pytest.mark.attack
-def test_what_a_proxy_answers_is_no_empty_bucket_and_no_broken_file(aws: LocalAws, httpserver: HTTPServer) -> None:
+def test_a_proxys_answer_is_not_taken_for_an_empty_bucket_or_broken_file(aws: LocalAws, httpserver: HTTPServer) -> None:
     settings = {"bucket": "trail", "prefix": PREFIX, "region": "us-east-1", "endpoint_url": httpserver.url_for("")}
     source = open_bucket(opening(aws.directory), **settings)
     page = "<html>Please log in</html>"

@@ -1,4 +1,4 @@
-"""How safely each store keeps copies, as its local server tells it; what the login may not see is said to be unseen."""
+"""Security settings of each store; what the login can't see is reported as unknown."""
 
 import json
 import secrets
@@ -39,7 +39,7 @@ def words(postures: Iterable[Posture], what: str) -> str:
 
 
 @pytest.mark.attack
-def test_secrets_manager_tells_replicas_that_are_behind_and_policies_that_let_anybody_in(aws: LocalAws) -> None:
+def test_secrets_manager_reports_outdated_replicas_and_public_policies(aws: LocalAws) -> None:
     remote = f"posture-{secrets.token_hex(4)}"
     with (
         closing(boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url)) as raw,
@@ -59,7 +59,7 @@ def test_secrets_manager_tells_replicas_that_are_behind_and_policies_that_let_an
 
 
 @pytest.mark.attack
-def test_what_an_earlier_policy_does_not_let_it_see_is_unseen_with_the_right_that_it_takes(
+def test_what_an_older_policy_hides_is_unknown_and_the_missing_right_is_named(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = f"posture-{secrets.token_hex(4)}"

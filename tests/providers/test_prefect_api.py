@@ -1,4 +1,4 @@
-"""What a command makes of a Prefect server that is busy, guarded, gone, silent, or none at all."""
+"""Commands against a Prefect server that is busy, protected, gone or silent."""
 
 import json
 import socket
@@ -157,7 +157,7 @@ def test_an_api_without_the_pool_is_an_api(httpserver: HTTPServer, api: PrefectA
 
 @pytest.mark.parametrize("behaviour", [*SLOW, *HUGE])
 @pytest.mark.attack
-def test_a_server_that_means_ill_holds_nobody(behaviour: Behaviour) -> None:
+def test_a_malicious_server_blocks_no_command(behaviour: Behaviour) -> None:
     with Liar(behaviour) as liar, opened(liar.url, timeout=0.5) as api:
         with pytest.raises(Unavailable, match="the Prefect server does not answer"):
             api.read_run("0a")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
-from keyturn.catalogue.files.source import RECIPE_ENDING
+from keyturn.catalogue.files.parse import RECIPE_ENDING
 from keyturn.catalogue.recipes.library import SHIPPED
 
 TARGET = "  openai: { recipe: openai-project-key, admin: targets/openai }"

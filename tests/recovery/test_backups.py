@@ -1,4 +1,4 @@
-"""A hub is backed up as a base and increments, and comes back from them as it was; whatever is not whole is told."""
+"""Hub backups as base and increments: complete restores, and detected damage."""
 
 import copy
 import shutil
@@ -127,7 +127,7 @@ KEPT = CachePolicy(ttl=60.0)
 
 
 @pytest.mark.attack
-def test_a_standby_is_kept_by_restoring_into_it_again_and_one_that_was_worked_with_is_not(setting: Setting) -> None:
+def test_a_standby_is_updated_by_restoring_again_unless_it_was_used(setting: Setting) -> None:
     maker = setting.maker()
     for path in ("ml/database", "ml/other"):
         setting.write(path, "first")
@@ -172,7 +172,7 @@ class Moved:
 
 
 @pytest.mark.attack
-def test_an_application_that_has_seen_a_newer_version_is_given_none_of_before_by_a_restored_hub(
+def test_a_restored_hub_gives_no_older_version_than_an_application_has_seen(
     setting: Setting,
 ) -> None:
     """The hub has written the old version anew just now: only its first moment tells that it is of before."""
@@ -226,7 +226,7 @@ def test_transit_keys_come_back_where_the_hub_gives_them_and_are_named_where_not
 
 @pytest.mark.parametrize("held", ["newer", "other"])
 @pytest.mark.attack
-def test_nothing_is_written_over_what_the_hub_has_newer_or_otherwise(setting: Setting, held: str) -> None:
+def test_a_restore_overwrites_nothing_newer_or_different_in_the_hub(setting: Setting, held: str) -> None:
     backed_up(setting)
     setting.write("ml/new", "only here")
     for area in setting.restored.content().areas:
@@ -314,7 +314,7 @@ def test_a_version_that_was_destroyed_before_the_backup_and_can_be_read_is_named
 
 
 @pytest.mark.attack
-def test_a_restore_that_was_cut_off_holds_back_all_work_and_goes_on(
+def test_an_interrupted_restore_blocks_other_work_and_can_continue(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = SqliteLedger(tmp_path / "ledger.db", "keyturn/here", patience=5)
@@ -422,7 +422,7 @@ def whole(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize(("damage", "words", "holding"), DAMAGES, ids=lambda value: getattr(value, "__name__", None))
 @pytest.mark.attack
-def test_what_somebody_did_to_a_backup_is_found_and_not_restored(
+def test_a_tampered_backup_is_detected_and_not_restored(
     whole: Setting, tmp_path: Path, damage: Damage, words: str, holding: int
 ) -> None:
     shutil.copytree(directory_of(whole.place), tmp_path / "backups")
@@ -464,7 +464,7 @@ def test_of_a_damaged_part_the_last_point_that_holds_is_offered_and_restores(who
 
 
 @pytest.mark.attack
-def test_a_mount_that_nothing_is_backed_up_of_is_named(setting: Setting) -> None:
+def test_a_mount_without_a_backup_is_reported(setting: Setting) -> None:
     name = setting.hub.settings.mount.partition("/")[0]
     for mount, version in ((f"{name}/apps", "2"), (f"{name}/old", "1")):
         setting.calls.post(
@@ -481,7 +481,7 @@ def test_a_mount_that_nothing_is_backed_up_of_is_named(setting: Setting) -> None
 
 
 @pytest.mark.attack
-def test_a_backup_that_was_cut_off_is_none(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_backup_is_not_used(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     setting.write("ml/database", "first")
     maker = setting.maker()
     put = BackupDirectory.put
@@ -528,7 +528,7 @@ def test_another_key_opens_nothing_and_a_stolen_backup_shows_no_value(setting: S
 
 
 @pytest.mark.attack
-def test_what_the_key_that_signs_has_not_signed_is_not_restored(setting: Setting) -> None:
+def test_a_backup_without_the_right_signature_is_not_restored(setting: Setting) -> None:
     """Whoever has the public half of a recovery key can seal a backup of their own."""
     setting.write("ml/database", "first")
     ours, theirs = Key(), Key()
@@ -592,7 +592,7 @@ def aliased(server: OpenBao) -> OpenBao:
 
 
 @pytest.mark.attack
-def test_the_hub_at_work_is_no_scratch_hub_by_whatever_name(servers: Servers, setting: Setting) -> None:
+def test_the_hub_in_use_is_never_taken_as_a_scratch_hub(servers: Servers, setting: Setting) -> None:
     setting.write("ml/database", "first")
     setting.maker().make_base()
     other_name = aliased(servers.live)
@@ -607,7 +607,7 @@ def test_the_hub_at_work_is_no_scratch_hub_by_whatever_name(servers: Servers, se
 
 
 @pytest.mark.attack
-def test_a_base_made_besides_does_not_hide_the_chain_that_goes_on(setting: Setting) -> None:
+def test_an_additional_base_does_not_hide_the_continued_chain(setting: Setting) -> None:
     goes_on, besides = setting.maker(), setting.maker()
     goes_on.make_base()
     at = goes_on.make_increment().begun_at
@@ -635,7 +635,7 @@ def test_a_chain_of_a_clock_that_was_ahead_is_not_the_newest_for_a_year(
 
 
 @pytest.mark.attack
-def test_what_somebody_puts_beside_a_chain_breaks_nothing(whole: Setting, tmp_path: Path) -> None:
+def test_foreign_files_next_to_a_chain_break_nothing(whole: Setting, tmp_path: Path) -> None:
     shutil.copytree(directory_of(whole.place), tmp_path / "backups")
     place, chain = BackupDirectory(tmp_path / "backups"), whole.newest().name
     for name in ("-.manifest", "00000000x.manifest", "x/00000001.manifest", "99999999.part"):
@@ -684,7 +684,9 @@ def test_a_base_that_is_removed_is_noticed_although_the_newest_increment_is_ther
 
 
 @pytest.mark.attack
-def test_the_ledger_that_a_hub_in_use_names_stays_its_ledger(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_does_not_change_the_ledger_of_a_hub_in_use(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     setting.hub.claim_state("ledger", LedgerName("keyturn/before").to_data())
     setting.write("ml/database", "first")
     setting.maker().make_base()

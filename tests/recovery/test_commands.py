@@ -1,4 +1,4 @@
-"""The commands that a person follows at night: back up, list, read back, restore, drill, thin out."""
+"""The backup commands: create, list, verify, restore, drill and prune."""
 
 import json
 import os
@@ -163,7 +163,7 @@ def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_wri
 
 
 @pytest.mark.attack
-def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, policy: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line_with_a_remedy(setting: Setting, run: Run, policy: Path, tmp_path: Path) -> None:
     empty = run("backup", "restore", restored=True)
     assert empty.exit_code == 1
     assert "keyturn backup run" in empty.stderr

@@ -1,4 +1,4 @@
-"""Two hubs of which one is written: handing over, taking over, and what a cut network leaves of it. Real servers."""
+"""Failover between two real hubs: handover, takeover and network partitions."""
 
 import json
 import os
@@ -152,7 +152,7 @@ def test_neither_is_written_until_one_is_said_to_be_and_then_that_one_alone(regi
 
 
 @pytest.mark.attack
-def test_a_hub_that_was_taken_over_from_is_written_until_it_hears_of_that_and_never_after(
+def test_a_replaced_hub_is_written_until_it_learns_of_the_takeover_and_never_after(
     regions: tuple[Region, Region],
 ) -> None:
     one, two = regions
@@ -182,7 +182,7 @@ def test_a_hub_that_was_taken_over_from_is_written_until_it_hears_of_that_and_ne
 
 
 @pytest.mark.attack
-def test_with_a_lease_there_is_no_moment_at_which_both_are_written(regions: tuple[Region, Region]) -> None:
+def test_with_a_lease_both_hubs_are_never_written_at_once(regions: tuple[Region, Region]) -> None:
     one, two = regions
     lease = 2.0
     promote(pair_of(one, two), "ana", NOW)
@@ -278,9 +278,7 @@ def test_nothing_of_a_rotation_is_begun_on_the_hub_that_is_not_written(
 
 
 @pytest.mark.attack
-def test_a_peer_that_answers_and_does_not_say_is_not_gone_so_nothing_is_written(
-    regions: tuple[Region, Region], tmp_path: Path
-) -> None:
+def test_a_peer_with_an_unclear_answer_counts_as_alive(regions: tuple[Region, Region], tmp_path: Path) -> None:
     one, two = regions
     promote(pair_of(one, two), "ana", NOW)
     file = tmp_path / "no-rights.token"
@@ -459,7 +457,7 @@ def test_the_commands_show_hand_over_and_refuse(
 
 
 @pytest.mark.attack
-def test_a_peer_that_is_silent_or_is_this_very_hub_is_told_before_anything_is_handed_over(
+def test_a_silent_or_identical_peer_is_reported_before_the_handover(
     regions: tuple[Region, Region], beside: Beside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = regions

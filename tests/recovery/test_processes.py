@@ -1,4 +1,4 @@
-"""Backups as machines make them: several processes at once, one that is killed, and a disk that is full."""
+"""Backups with concurrent or killed processes and full disks."""
 
 import resource
 import signal
@@ -185,7 +185,7 @@ WRITES = 8
 
 @pytest.mark.parametrize("at", range(1, WRITES + 1))
 @pytest.mark.attack
-def test_a_restore_that_is_killed_anywhere_goes_on_when_it_is_run_again(machine: Machine, at: int) -> None:
+def test_a_killed_restore_continues_when_run_again(machine: Machine, at: int) -> None:
     setting = machine.setting
     setting.write("ml/other", "first")
     setting.hub.destroy("ml/database", [1])

@@ -1,4 +1,4 @@
-"""Which chains are removed: never the newest that holds, none that nobody can open; a broken one is no good one."""
+"""Pruning never removes the newest intact backup chain."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_the_newest_and_those_of_days_weeks_and_months_stay() -> None:
 
 
 @pytest.mark.attack
-def test_one_that_has_lost_parts_stands_for_none_that_holds() -> None:
+def test_an_incomplete_chain_does_not_replace_an_intact_one() -> None:
     gone, plan = planned({0: LOST, 1: None, 2: None})
     assert gone == [2]
     assert plan.keep[chain(1).name] == "one of the last"
@@ -65,7 +65,7 @@ def test_nothing_goes_where_none_holds_and_what_nobody_can_open_stays() -> None:
 
 
 @pytest.mark.attack
-def test_the_chain_that_goes_on_stays_although_others_were_begun_after_it() -> None:
+def test_the_continued_chain_is_kept_although_newer_ones_exist() -> None:
     older, newer, other = chain(2), chain(0.1), chain(1)
     increment = StoredObject(f"{older.name}/00000001.manifest", 1, NOW)
     older = replace(older, manifests=(*older.manifests, increment))

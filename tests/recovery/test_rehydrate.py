@@ -1,4 +1,4 @@
-"""An empty hub is filled again from what the stores hold, and what can't be proven is told as that."""
+"""Refilling an empty hub from the stores' copies, and reporting what can't be proven."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_without_the_key_nothing_is_proven_and_what_nobody_can_try_is_asked_for_
 
 
 @pytest.mark.attack
-def test_a_copy_that_somebody_has_changed_is_found_and_another_one_taken(lab: Lab) -> None:
+def test_a_changed_copy_is_detected_and_another_one_used(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
     site.turn(token.path)
@@ -132,7 +132,7 @@ def test_a_copy_that_somebody_has_changed_is_found_and_another_one_taken(lab: La
 
 
 @pytest.mark.attack
-def test_where_every_copy_was_changed_or_is_refused_nothing_is_taken(lab: Lab) -> None:
+def test_if_every_copy_was_changed_or_refused_none_is_used(lab: Lab) -> None:
     token, database = lab.generated(), lab.single()
     site = site_over(lab, token, database)
     for secret in (database, token):
@@ -215,7 +215,7 @@ def test_fields_apart_are_put_together_and_shapes_that_lead_nowhere_are_told(lab
 
 
 @pytest.mark.attack
-def test_what_a_pattern_pushes_comes_back_and_what_is_not_ours_does_not(lab: Lab) -> None:
+def test_secrets_pushed_by_a_pattern_are_restored_and_foreign_ones_are_not(lab: Lab) -> None:
     site = site_over(lab, stores=("one",), id="shop")
     site.catalogue |= {"syncs": {"all": {"paths": ["shop/*"], "stores": ["one"]}}, "policy": ANY_UNDECLARED}
     path = "shop/pushed"
@@ -276,7 +276,7 @@ def test_a_hub_that_has_another_key_already_keeps_it(lab: Lab) -> None:
 
 
 @pytest.mark.attack
-def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -> None:
+def test_an_empty_hub_is_reported_and_no_copy_is_deleted(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
     for store in site.catalogue["stores"].values():
@@ -292,7 +292,7 @@ def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -
 
 @pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.REVOKE_ONLY])
 @pytest.mark.attack
-def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, mode: Mode) -> None:
+def test_a_revoked_value_is_never_brought_back_from_any_copy(lab: Lab, mode: Mode) -> None:
     token, database = lab.generated(), lab.single()
     site = site_over(lab, token, database)
     for secret in (token, database):
@@ -331,7 +331,7 @@ def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, m
 
 
 @pytest.mark.attack
-def test_a_ledger_that_can_not_be_read_is_no_word_that_nothing_was_revoked(lab: Lab) -> None:
+def test_an_unreadable_ledger_does_not_prove_that_nothing_was_revoked(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
     site.turn(token.path)
@@ -353,7 +353,7 @@ def told(done: Result) -> str:
 
 
 @pytest.mark.attack
-def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lost(
+def test_the_command_previews_and_writes_only_with_the_key_or_its_declared_loss(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:

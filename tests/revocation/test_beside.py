@@ -1,4 +1,4 @@
-"""A copy that gives the version before beside CURRENT: a revocation takes that out, and proves it."""
+"""A revocation removes the previous version from a copy, with proof."""
 
 import json
 from dataclasses import replace
@@ -10,9 +10,10 @@ from keyturn.core.errors import Denied
 from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
+from keyturn.revocation.copy_fingerprints import version_fingerprints
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode
-from keyturn.revocation.selector import version_fingerprints, whois
 from keyturn.revocation.verify import copy_faults
+from keyturn.revocation.whois import whois
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate
 from tests.revocation.scene import Scene

@@ -1,4 +1,4 @@
-"""A drill is an incident about a secret that is there for it: which are due, and how long the last one took."""
+"""Revocation drills: which are due, and how long the last one took."""
 
 from datetime import timedelta
 

@@ -4,7 +4,7 @@ import pytest
 
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incidents.incident import Mode
-from keyturn.revocation.selector import whois_value
+from keyturn.revocation.whois import whois_value
 from keyturn.rotation.copies.push import sync_destinations
 from tests.revocation.scene import Scene
 from tests.revocation.site import Site

@@ -1,4 +1,4 @@
-"""What a scanner has found is told by the secret that it belongs to, and never shown."""
+"""Scanner findings are matched to their secrets, and never shown."""
 
 import io
 import json
@@ -177,7 +177,7 @@ def answered(site: Site, directory: Path, lines: Sequence[str], end: End | None,
 
 
 @pytest.mark.attack
-def test_the_command_tells_no_value_even_where_a_file_is_called_by_it(
+def test_the_command_shows_no_value_even_as_a_file_name(
     site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     password = str(site.secret.first["password"])
@@ -193,7 +193,7 @@ def test_the_command_tells_no_value_even_where_a_file_is_called_by_it(
 
 
 @pytest.mark.attack
-def test_what_could_not_be_looked_at_is_never_said_to_work_no_more(
+def test_an_unchecked_value_is_never_reported_as_dead(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     password, strange, end = (

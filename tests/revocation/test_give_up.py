@@ -1,4 +1,4 @@
-"""An incident's way out, another look at what was closed, and incidents that nobody can read."""
+"""Closing incidents without proof, reopening them, and unreadable incidents."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A hub that was killed while it ended tokens lists accessors without a token: that is told from a missing right."""
+"""Accessors without a token, left by a killed hub, differ from a missing right."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

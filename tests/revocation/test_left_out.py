@@ -11,7 +11,8 @@ from keyturn.revocation import run
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
-from keyturn.revocation.selector import Selector, select_secrets, whois_value
+from keyturn.revocation.selector import Selector, select_secrets
+from keyturn.revocation.whois import whois_value
 from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Declared, Lab, fresh
 

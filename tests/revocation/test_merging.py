@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.ports.shared import sharing
+from keyturn.core.ports.merged_keys import sharing
 from keyturn.core.schedule.due import Trigger
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.copies.push import CopyState, sync_destinations

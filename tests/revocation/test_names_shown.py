@@ -1,4 +1,4 @@
-"""A password that somebody has written into a field that is shown: it is carried nowhere."""
+"""A password mistakenly entered into a visible field is not copied anywhere."""
 
 import json
 import secrets
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.cli.programs.hearing import Hearings
-from keyturn.cli.secrets.status import secret_status
+from keyturn.cli.secrets.secret_status import secret_status
 from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.strategies import RevokeResult

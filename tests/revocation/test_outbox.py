@@ -1,4 +1,4 @@
-"""Whoever is on call hears of an incident whichever way it was begun, once, and later where not at once."""
+"""Every incident is reported to the on-call channel once, however it was opened."""
 
 import threading
 from collections.abc import Iterator

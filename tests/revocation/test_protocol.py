@@ -1,4 +1,4 @@
-"""What an incident asks for next, whoever carries it out: in which order, how often, and when no more."""
+"""The steps of an incident: their order, repetition and end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

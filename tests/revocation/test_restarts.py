@@ -1,4 +1,4 @@
-"""A revocation restarts who uses the copies, which its report tells; neither that nor the pods hold up the cut."""
+"""A revocation restarts workloads that use the copies, without delaying the cut."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which secrets a selector chooses, and whose fingerprint or value somebody has found."""
+"""Selectors choose secrets, also by a found value or fingerprint."""
 
 import pytest
 
@@ -6,7 +6,8 @@ from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.preview import preview_revocation
-from keyturn.revocation.selector import Match, Selection, Selector, select_secrets, whois, whois_value
+from keyturn.revocation.selector import Selection, Selector, select_secrets
+from keyturn.revocation.whois import Match, whois, whois_value
 from keyturn.rotation.copies.push import sync_destinations
 from tests.revocation.site import Site
 from tests.support.lab import Lab

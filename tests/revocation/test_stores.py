@@ -179,7 +179,7 @@ def test_the_value_before_beside_the_new_one_is_in_every_store_for_its_grace_and
     site.assert_proven(site.revoke(REPLACE), REPLACE)
 
 
-@pytest.mark.sampled(2, each=("store",))
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("store", eight.NAMES)
 def test_with_one_store_down_all_else_is_done_and_the_incident_says_which_and_why(
@@ -204,7 +204,7 @@ THROTTLED = Throttled("write", "it", "it asks for a slower pace", "It is tried a
 DENIED = Denied("write", "it", "its policy denies that", "Give Keyturn the right to do that there")
 
 
-@pytest.mark.sampled(2, each=("store",))
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize(
     ("store", "error", "verbs"),

@@ -1,4 +1,4 @@
-"""A revocation while the key of fingerprints is replaced, and after it: what has leaked is told under every key."""
+"""Revocations during and after a replacement of the fingerprint key."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.keys.refingerprint import turn_fingerprint_key
 from keyturn.revocation import run
 from keyturn.revocation.findings.leaked_versions import digest_by_marks
-from keyturn.revocation.selector import Match, whois, whois_value
+from keyturn.revocation.whois import Match, whois, whois_value
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.state.context import Workspace
 from tests.revocation.scene import Scene

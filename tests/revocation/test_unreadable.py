@@ -1,4 +1,4 @@
-"""What somebody has deleted, destroyed or removed in the hub before the revocation: unreadable is not absent."""
+"""Secrets deleted or destroyed in the hub before a revocation are unreadable, not absent."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +14,8 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.preview import preview_revocation
-from keyturn.revocation.selector import Selection, Selector, select_secrets, whois, whois_value
+from keyturn.revocation.selector import Selection, Selector, select_secrets
+from keyturn.revocation.whois import whois, whois_value
 from keyturn.rotation.run import rotate
 from tests.revocation.scene import KINDS, Scene
 from tests.support.lab import Lab

@@ -1,4 +1,4 @@
-"""The version before CURRENT in a copy: beside the new one while its grace lasts, and not a moment longer."""
+"""The previous version stays in a copy only during its grace period."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What makes a secret due, and what is remembered of that, as the hub's metadata tells it."""
+"""What makes a secret due, from the hub's metadata."""
 
 import dataclasses
 from datetime import timedelta

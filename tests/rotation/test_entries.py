@@ -1,4 +1,4 @@
-"""Several writers of one entry of the real hub: nobody's change is lost, and nobody tries for ever."""
+"""Concurrent writers of one hub entry lose no change and stop retrying."""
 
 import json
 from collections.abc import Callable

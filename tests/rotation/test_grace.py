@@ -1,4 +1,4 @@
-"""The grace counts by the hub's clock, from the later of the promotion and the last copy in step."""
+"""The grace period starts at the later of promotion and the last copy in sync."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

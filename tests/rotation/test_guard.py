@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from keyturn.cli.secrets.status import SecretStatus, statuses_without_copies
+from keyturn.cli.secrets.secret_status import SecretStatus, statuses_without_copies
 from keyturn.core.errors import Invalid, NotOwned, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.rotation_record import Record

@@ -1,4 +1,4 @@
-"""Tokens by which a dead run has asked for a lease are ended with it, and never one that somebody may need."""
+"""Tokens of dead lease requests are revoked, and no token in use."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -75,7 +75,7 @@ def gone(site: Site, fields: dict[str, Any]) -> bool:
 
 
 @pytest.mark.attack
-def test_what_a_dead_run_has_asked_for_is_ended_and_what_serves_or_waits_for_its_end_is_not(site: Site) -> None:
+def test_a_dead_runs_lease_tokens_are_ended_and_those_in_use_are_not(site: Site) -> None:
     site.rotate()
     serving = {site.rotate()}
     record = load_record(site.workspace, site.secret.path)

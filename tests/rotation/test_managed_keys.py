@@ -1,4 +1,4 @@
-"""Keys of the hub's transit engine: rotated once, whoever dies or is faster; what is old ends at last."""
+"""Managed transit keys are rotated once, and old versions end."""
 
 import base64
 import dataclasses

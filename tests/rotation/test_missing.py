@@ -1,4 +1,4 @@
-"""CURRENT that somebody has deleted, destroyed or removed: nothing is made over it, and a person brings it back."""
+"""A deleted or destroyed current version is never replaced without an operator."""
 
 from collections.abc import Callable
 from dataclasses import replace

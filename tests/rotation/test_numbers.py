@@ -1,4 +1,4 @@
-"""Numbers at the target go on from whichever is ahead: what an operator does to the hub locks nobody out."""
+"""Version numbers at the target continue from the highest, also after hub changes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

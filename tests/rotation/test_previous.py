@@ -1,4 +1,4 @@
-"""Nobody is cut off by surprise: what a rotation ends, what it asks before, and what its last word says of it."""
+"""What a rotation ends, what it checks before, and what it reports."""
 
 from contextlib import closing
 from datetime import timedelta

@@ -20,6 +20,7 @@ LEFT = {RunState.HELD, RunState.NOT_DUE, RunState.SETTLED}
 """What the others say: it is at work, it was done a moment ago, or it was done and they checked the copies."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["alternating", "dynamic", "generated"])
 def test_of_eight_processes_that_start_at_once_one_rotates_and_the_others_leave(lab: Lab, kind: str) -> None:
     now = datetime.now(UTC) + timedelta(days=31)

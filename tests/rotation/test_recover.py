@@ -1,4 +1,4 @@
-"""A hub that is restored from a snapshot has lost versions: nothing dead is pushed, and what lives is brought back."""
+"""After a hub was restored from a snapshot, no dead credential is pushed."""
 
 import os
 import sqlite3
@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.cli.programs.hearing import Hearings
 from keyturn.cli.secrets.recover import Behind, behind, note_recovered, recovered, unshown
-from keyturn.cli.secrets.status import secret_status
+from keyturn.cli.secrets.secret_status import secret_status
 from keyturn.core.errors import Ahead, KeyturnError, NotFound
 from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
@@ -147,7 +147,7 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
 
 
 @pytest.mark.attack
-def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_back_what_leaked(durable: Lab) -> None:
+def test_a_snapshot_from_before_a_revocation_does_not_bring_back_the_leaked_value(durable: Lab) -> None:
     secret, replaced = with_copy(durable.alternating()), durable.alternating()
     opened = durable.open(secret, replaced)
     opened.declared = [secret, replaced]  # type: ignore[attr-defined]
@@ -231,9 +231,7 @@ def old_ledger(durable: Lab, tmp_path: Path) -> Iterator[OldLedger]:
 
 
 @pytest.mark.attack
-def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made_anew_until_it_is_shown_to_count(
-    durable: Lab, old_ledger: OldLedger
-) -> None:
+def test_after_restoring_hub_and_ledger_no_copy_is_created_until_confirmed(durable: Lab, old_ledger: OldLedger) -> None:
     leaked, random, sound = (with_copy(make()) for make in (durable.alternating, durable.generated, durable.single))
     nowhere = durable.generated()
     opened = durable.open(leaked, random, sound, nowhere)
@@ -307,7 +305,7 @@ def recovered_unnamed(workspace: Workspace, path: str) -> KeyturnError | None:
 
 
 @pytest.mark.attack
-def test_a_restored_hub_deletes_nothing_and_revokes_all_the_same(durable: Lab, old_ledger: OldLedger) -> None:
+def test_a_restored_hub_deletes_nothing_and_can_still_revoke(durable: Lab, old_ledger: OldLedger) -> None:
     secret = with_copy(durable.alternating())
     opened = opened_over(durable, secret)
     path = secret.path
@@ -511,7 +509,7 @@ def test_a_forced_rotation_of_a_hub_that_has_lost_versions_ends_no_account_that_
     assert durable.logs_in(durable.current(secret))
 
 
-@pytest.mark.sampled(2, each=("call",))
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("call", ["write", "patch_metadata", "write_state"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_recovery_that_dies_at_any_write_is_finished_by_the_next(durable: Lab, call: str, after: bool) -> None:

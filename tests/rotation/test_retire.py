@@ -1,4 +1,4 @@
-"""After promotion: who is told, what holds the old credential, and when it dies."""
+"""After promotion: notices, what delays the old credential's end, and its end."""
 
 from contextlib import closing
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Retiring is a stage: saved before the target is told, and closed to a rollback."""
+"""Retiring is saved before the target changes, and then excludes a rollback."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""Waves: the canary is told first, and one that is not well brings the previous value back."""
+"""Staged rollouts: the canary is notified first, and an unhealthy one causes a rollback."""
 
 import dataclasses
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Consumers that answer nobody: what is said of them is what is known, that their notice was handed over."""
+"""Consumers without replies are reported as notified, not as updated."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""A record, or a secret's metadata, that somebody has spoilt: one row that says so, and nobody else's end."""
+"""A corrupt record or metadata is reported as one row, and stops no other secret."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.cli.secrets.copies import CatalogueCopies
 from keyturn.cli.secrets.due import prospects
-from keyturn.cli.secrets.status import secret_statuses
+from keyturn.cli.secrets.secret_status import secret_statuses
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT

@@ -1,4 +1,4 @@
-"""A webhook key is replaced without a notice that is refused, and never before its consumer accepts the next one."""
+"""Replacing a webhook key without a refused notice."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Reading a log as it grows: into the trail, past the rules, and told once, whoever dies when."""
+"""Log reading in `keyturn serve`: each alert once, whichever process dies."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def test_killed_anywhere_nothing_is_skipped_or_twice_and_no_alert_is_lost(
 
 
 @pytest.mark.attack
-def test_that_an_older_hub_was_put_back_is_said_and_nothing_is_skipped_or_twice(site: Site) -> None:
+def test_a_restored_older_hub_is_reported_and_no_event_is_skipped_or_repeated(site: Site) -> None:
     site.process(ListSource(READS[:2])).run()
     older = dict(site.hub.states)
     site.process(ListSource(READS[:4])).run()
@@ -183,7 +183,7 @@ def test_of_the_weeks_before_it_is_remembered_where_and_when_somebody_was(site: 
 
 
 @pytest.mark.attack
-def test_who_destroys_what_he_has_read_is_remembered_to_have_read_it(site: Site) -> None:
+def test_a_reader_who_destroys_the_secret_afterwards_stays_recorded(site: Site) -> None:
     read = access(-86_400 * 9)
     ends = [msgspec.structs.replace(read, at=read.at + timedelta(hours=n), action=DESTROY) for n in (1, 2, 26)]
     refused = msgspec.structs.replace(ends[-1], at=ends[-1].at + timedelta(hours=1), denied=True)

@@ -1,4 +1,4 @@
-"""The part of `keyturn serve` that backs the hub up: with its own login alone, and a change is in a backup soon."""
+"""Backups in `keyturn serve`: with their own login, soon after each change."""
 
 import shutil
 import threading
@@ -151,7 +151,7 @@ def test_there_is_no_such_part_where_the_operator_declares_no_backups(lab: Lab) 
 
 
 @pytest.mark.attack
-def test_what_backs_up_may_change_nothing(lab: Lab, workspace: Workspace) -> None:
+def test_the_backup_login_may_change_nothing(lab: Lab, workspace: Workspace) -> None:
     path = f"backup/{fresh()}"
     lab.hub.write(path, SecretFields({"password": "first"}), cas=0)
     content = workspace.hub.content()

@@ -1,4 +1,4 @@
-"""The page of everything behind the hub's login: who sees it, until when, and what a stranger's request comes to."""
+"""The dashboard behind the hub's login: sessions, rights and foreign requests."""
 
 import dataclasses
 import json
@@ -170,7 +170,7 @@ def test_a_browser_runs_and_loads_nothing_else_and_no_page_frames_it(lab: Lab, s
 
 
 @pytest.mark.attack
-def test_a_token_that_the_hub_does_not_know_and_one_without_the_right_are_told_the_same(lab: Lab, shown: Shown) -> None:
+def test_an_unknown_token_and_one_without_the_right_get_the_same_answer(lab: Lab, shown: Shown) -> None:
     own = 'path "auth/token/lookup-self" { capabilities = ["read"] }'
     unknown = shown.sign_in(f"s.{secrets.token_urlsafe(24)}")
     rightless = shown.sign_in(token_with(lab, own))
@@ -183,9 +183,7 @@ def test_a_token_that_the_hub_does_not_know_and_one_without_the_right_are_told_t
 
 
 @pytest.mark.attack
-def test_a_session_is_over_without_a_look_or_after_its_time_and_at_once_where_the_token_is_revoked(
-    lab: Lab, shown: Shown
-) -> None:
+def test_a_session_ends_when_idle_expired_or_revoked(lab: Lab, shown: Shown) -> None:
     token = viewers_token(lab)
     idle, long = shown.signed_in(token), shown.signed_in(token)
     shown.now += IDLE - 1
@@ -283,14 +281,14 @@ def test_an_address_that_was_refused_often_waits_and_the_hub_is_not_asked(lab: L
 
 
 @pytest.mark.attack
-def test_who_writes_another_address_into_a_header_has_no_more_tries(shown: Shown) -> None:
+def test_a_forged_address_header_gives_no_more_attempts(shown: Shown) -> None:
     wrong = f"s.{secrets.token_urlsafe(24)}"
     tries = [shown.sign_in(wrong, headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in range(TRIES + 1)]
     assert tries == [403] * TRIES + [429]
 
 
 @pytest.mark.attack
-def test_behind_a_proxy_that_is_named_each_client_has_its_own_tries(lab: Lab, certificate: Certificate) -> None:
+def test_behind_a_listed_proxy_each_client_has_its_own_attempts(lab: Lab, certificate: Certificate) -> None:
     wrong, token = f"s.{secrets.token_urlsafe(24)}", viewers_token(lab)
     with showing(lab, certificate, lambda: pytest.fail("looked at"), proxies=("127.0.0.0/8",)) as shown:
 
@@ -305,7 +303,7 @@ def test_behind_a_proxy_that_is_named_each_client_has_its_own_tries(lab: Lab, ce
 
 
 @pytest.mark.attack
-def test_all_who_look_share_one_look_for_a_moment(lab: Lab, shown: Shown) -> None:
+def test_concurrent_viewers_share_one_query(lab: Lab, shown: Shown) -> None:
     browsers = [shown.signed_in(viewers_token(lab)) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         assert [answer.status_code for answer in pool.map(shown.page, browsers)] == [200] * 3
@@ -316,7 +314,7 @@ def test_all_who_look_share_one_look_for_a_moment(lab: Lab, shown: Shown) -> Non
 
 
 @pytest.mark.attack
-def test_what_could_not_be_looked_at_is_told_as_that(lab: Lab, shown: Shown) -> None:
+def test_unchecked_areas_are_shown_as_unknown(lab: Lab, shown: Shown) -> None:
     browser = shown.signed_in(viewers_token(lab))
 
     def fails() -> Dashboard:
@@ -385,7 +383,7 @@ def serve(
 
 
 @pytest.mark.attack
-def test_two_serves_with_a_workers_least_rights_each_show_the_page_to_whom_they_know(
+def test_two_serve_processes_each_show_the_page_to_their_own_sessions(
     lab: Lab, certificate: Certificate, tmp_path: Path
 ) -> None:
     made, mount, catalogue = lab.generated(), f"state-{fresh()[-8:]}", tmp_path / "catalogue"

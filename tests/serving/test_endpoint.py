@@ -1,4 +1,4 @@
-"""What a process that serves answers: whether it is well, and its numbers, whoever else is at its door."""
+"""The health and metrics endpoint of background services."""
 
 import ssl
 from collections.abc import Callable, Iterator

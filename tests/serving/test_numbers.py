@@ -1,4 +1,4 @@
-"""What is told in numbers of the whole workspace: what the ledger comes to, and nothing where nobody could look."""
+"""Metrics of the whole workspace, without values for what could not be checked."""
 
 import json
 import threading
@@ -172,7 +172,7 @@ def test_an_alert_counts_once_whatever_else_is_told_of_it() -> None:
 
 
 @pytest.mark.attack
-def test_what_could_not_be_looked_at_is_absent_and_never_nought() -> None:
+def test_unchecked_metrics_are_absent_and_never_zero() -> None:
     assert shown(Area.INCIDENTS, None) == [
         'keyturn_look_up{area="incidents"} 0.0',
         f'keyturn_looked_at_seconds{{area="incidents"}} {floatToGoString(BEGAN.timestamp())}',
@@ -232,7 +232,7 @@ class Entries:
 
 
 @pytest.mark.attack
-def test_what_was_published_is_told_alike_until_it_is_old() -> None:
+def test_published_numbers_are_served_unchanged_until_they_expire() -> None:
     hub: Any = Entries()
     numbers = tally_of(*ROTATED)
     publish(hub, Area.LEDGER, Seen(BEGAN, 0.5, numbers), 60.0)
@@ -266,7 +266,7 @@ def test_what_was_published_is_told_alike_until_it_is_old() -> None:
     ids=str,
 )
 @pytest.mark.attack
-def test_an_entry_that_is_none_hides_its_area_and_no_other(change: dict[str, Any]) -> None:
+def test_an_invalid_entry_hides_only_its_own_area(change: dict[str, Any]) -> None:
     hub: Any = Entries()
     for area in (Area.LEDGER, Area.REVIEWS):
         publish(hub, area, Seen(BEGAN, 0.5, tally_of(*ROTATED)), 60.0)

@@ -1,4 +1,4 @@
-"""Parts side by side: one that fails is told and begun anew, and the others are not held up; over a real hub."""
+"""Parts of `keyturn serve`: a failed one is reported and restarted, without delaying others."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Where the Prefect server is: what is read here is what Prefect itself would take, or Prefect is asked."""
+"""Keyturn finds the Prefect server that Prefect itself would use."""
 
 import os
 import ssl
@@ -111,7 +111,7 @@ def cases(table: Mapping[str, tuple[dict[str, str], dict[str, str]]]) -> pytest.
 
 @cases(READ)
 @pytest.mark.attack
-def test_what_is_read_is_what_prefect_takes(place: Place) -> None:
+def test_the_settings_read_are_those_that_prefect_uses(place: Place) -> None:
     assert read_settings(*place) == prefect_server.of_prefect(Settings())
 
 

@@ -1,4 +1,4 @@
-"""A TLS server that takes each new certificate as it is told of it, and clients that connect all the while."""
+"""A TLS server that loads each new certificate on notice, without interrupting clients."""
 
 import dataclasses
 import socket

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from keyturn.core.errors import CandidateRejected
 from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.checksummed_tokens import token
 from keyturn.core.text.passwords import Form, PasswordPolicy
-from keyturn.core.text.tokens import token
 from keyturn.strategies.generated import Generated, GeneratedSettings
 from tests.contracts.strategy import Case, StrategyContract
 

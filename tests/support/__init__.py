@@ -1,1 +1,1 @@
-"""What the tests share: the world of real servers, and stand-ins where a server is not the subject."""
+"""Shared test support: real servers, and stand-ins where a server is not the subject."""

@@ -1,4 +1,4 @@
-"""A site where somebody asks for access for a while, and others may approve it."""
+"""A site with temporary access: requesters, approvers and policies."""
 
 import base64
 import json

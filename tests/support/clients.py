@@ -17,13 +17,13 @@ from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.azure.graph import MicrosoftGraph
 from keyturn.providers.azure.resource_manager import AzureResourceManager
 from keyturn.providers.azure.store import AzureKeyVault
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.gcp.iam import GcpIam
 from keyturn.providers.github.store import GitHubActions
 from keyturn.providers.http.api_target import HttpApi
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.kubernetes.store import Kubernetes
 from keyturn.providers.ledger.http_collector import HttpCollector
-from keyturn.providers.notices import sign_notice
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.store import VaultStore
 from keyturn.settings.hub import HubSettings

@@ -1,4 +1,4 @@
-"""A stand-in for what collects spans over OTLP and HTTP: it takes them, and tells what came."""
+"""A stand-in for an OTLP span collector over HTTP, which returns what it received."""
 
 import gzip
 from typing import Any

@@ -1,4 +1,4 @@
-"""Syslog collectors on loopback that behave as told: they take all, break off, stop reading, or die."""
+"""Syslog collectors on loopback that accept, disconnect, stop reading or die on request."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""An account of the database that serves, and what an application would be told of it."""
+"""A database account, and the connection settings of its application."""
 
 import secrets
 from typing import Any

@@ -1,4 +1,4 @@
-"""A proxy on loopback that loses one answer, after the server has given it: the work is done, and nobody hears of it.
+"""A proxy on loopback that drops one answer after the server did the work.
 
 Or it sends one request twice, as a proxy does that retries when a connection breaks: the client gets the second answer.
 

@@ -1,4 +1,4 @@
-"""Letting something happen just before a call, to tell what a step finds when it comes late."""
+"""Runs a function just before a chosen call, to test late arrivals."""
 
 import os
 import socket

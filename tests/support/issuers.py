@@ -1,4 +1,4 @@
-"""Whoever issues JWTs to programs: a key, and what it signs; an OIDC provider that signs people in without a word."""
+"""Issuers of JWTs: a signing key, and an OIDC provider that signs in without asking."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Fresh secrets in the real hub, with accounts of their own in the real database; names that nobody used before."""
+"""New secrets in the real hub, with their own accounts in the real database."""
 
 import dataclasses
 import secrets
@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.core.ports.stores import Store
 from keyturn.core.rotation_record import Record
 from keyturn.core.sensitive import SecretFields

@@ -1,4 +1,4 @@
-"""Makes tokens that fit a format's pattern: real-looking ones must stand in no file."""
+"""Generates tokens that fit a format's pattern, so that no file contains a real-looking one."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""A server that means ill, on loopback: it answers every request over HTTP in the one way that it is told to."""
+"""A malicious HTTP server on loopback that answers in one chosen way."""
 
 import gzip
 import json

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, Taken
-from keyturn.core.ports.shared import Change, Shared
+from keyturn.core.ports.merged_keys import Change, Shared
 from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import AWS_SECRETS_MANAGER, illegal_name, too_large
+from keyturn.core.store_limits import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.providers.sharing import checked_text, shared_text
 
 

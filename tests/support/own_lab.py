@@ -1,4 +1,4 @@
-"""A lab whose hub and database nobody else uses, so that a test may lose, restore or upgrade them."""
+"""A lab with its own hub and database, which a test may destroy or upgrade."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyturn.core.text.names import AWS_SECRETS_MANAGER
+from keyturn.core.store_limits import AWS_SECRETS_MANAGER
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract
 from tests.support.memory_store import MemoryStore

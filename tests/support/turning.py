@@ -1,4 +1,4 @@
-"""A hub whose keys of fingerprints a test may turn: with a state of its own, as an older release has begun it."""
+"""A hub whose fingerprint keys a test may replace, with state from an older release."""
 
 import secrets
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The servers of a test run as plain addresses, so that a child process can be told of them too."""
+"""The addresses of a test run's servers, for child processes."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""A catalogue of its own with consumers that listen, over the real hub: what runs tell them of what people write."""
+"""A catalogue with listening consumers over the real hub, for values that people write."""
 
 import dataclasses
 import secrets

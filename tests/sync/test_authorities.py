@@ -1,4 +1,4 @@
-"""Authorities from the catalogue, in real PKI engines: made once, renewed beside each other, drift told and mended."""
+"""Certificate authorities in real PKI engines: created once, renewed, and drift repaired."""
 
 import secrets
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_mount_of_another_engine_is_left_alone(bare: Authorities) -> None:
 
 
 @pytest.mark.attack
-def test_what_somebody_changed_by_hand_is_named_and_put_back(authorities: Authorities) -> None:
+def test_a_manual_change_is_reported_and_reverted(authorities: Authorities) -> None:
     authorities.apply()
     role = f"{authorities.services}/roles/ml-services"
     root = authorities.lab.root
@@ -256,7 +256,7 @@ def test_without_any_right_it_is_told_when_each_authority_is_followed_and_what_i
 
 
 @pytest.mark.attack
-def test_a_run_renews_what_is_due_and_one_whose_login_may_not_says_so_and_fails_once_it_is_late(
+def test_a_run_renews_due_authorities_and_fails_if_overdue_without_the_right(
     authorities: Authorities, stranger: Workspace
 ) -> None:
     authorities.apply()

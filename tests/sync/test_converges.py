@@ -1,4 +1,4 @@
-"""For any history of catalogue changes, hub writes, outside edits, failures and deaths: one more run ends in step."""
+"""After any history of changes and failures, one more run brings all copies in sync."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Following the hub: by the audit file of a real OpenBao, by its versions, and what is done about what they tell."""
+"""Following the hub by its audit file and versions, and the resulting pushes."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What stands beside a copy follows the catalogue without a new version, and costs nothing while it is as wanted."""
+"""Labels of a copy follow the catalogue without a new version."""
 
 from collections.abc import Iterator
 from dataclasses import replace

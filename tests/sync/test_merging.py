@@ -1,4 +1,4 @@
-"""Single keys in secrets of others: what a plan says, what a run leaves, and that nobody's key is ever lost."""
+"""Single keys in other owners' secrets: plans, runs, and no lost keys."""
 
 import json
 from datetime import timedelta
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyturn.cli.secrets import get
 from keyturn.core.errors import NotOwned, Unavailable
 from keyturn.core.plan import Action
-from keyturn.core.ports.shared import Change, notes_in
+from keyturn.core.ports.merged_keys import Change, notes_in
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
 from keyturn.sync import import_secrets as importing

@@ -15,7 +15,8 @@ from keyturn.core.plan import Action, Plan
 from keyturn.core.ports.hub import HubSecret, SecretInfo
 from keyturn.core.schedule.due import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.revocation.selector import Selector, select_secrets, whois_value
+from keyturn.revocation.selector import Selector, select_secrets
+from keyturn.revocation.whois import whois_value
 from keyturn.rotation.decide import sight
 from keyturn.rotation.repair.removed_entries import list_undeclared
 from keyturn.rotation.repair.rename import rename

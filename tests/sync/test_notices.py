@@ -1,4 +1,4 @@
-"""Values that people write, and who is told of them: each consumer once, over kills, restarts and two at work."""
+"""Notices about manually written values reach each consumer once, despite crashes."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyturn.cli.secrets.copies import CatalogueCopies
-from keyturn.cli.secrets.status import secret_statuses
+from keyturn.cli.secrets.secret_status import secret_statuses
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.schedule.due import Trigger

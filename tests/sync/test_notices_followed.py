@@ -1,4 +1,4 @@
-"""`keyturn follow` tells consumers within seconds: two of them at once, and one that is killed anywhere."""
+"""`keyturn follow` notifies consumers within seconds, also with two processes or a crash."""
 
 import json
 import random

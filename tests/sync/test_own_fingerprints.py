@@ -1,4 +1,4 @@
-"""Turning the key of fingerprints: whoever dies is followed by the next, and what can't be marked keeps the old key."""
+"""Replacing the fingerprint key continues after crashes, and unmarked copies keep the old key."""
 
 import dataclasses
 from collections.abc import Callable

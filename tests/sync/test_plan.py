@@ -1,10 +1,10 @@
-"""What a plan says, and that making one writes nothing."""
+"""What a plan shows, and that planning writes nothing."""
 
 import pytest
 
 from keyturn.core.errors import Denied, NotFound
 from keyturn.core.plan import Action
-from keyturn.core.ports.stores import OwnershipTags
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation.copies import store_status
 from tests.sync.site import Site
@@ -163,6 +163,22 @@ def test_a_store_that_is_down_blocks_its_own_copies_alone(site: Site) -> None:
     items = {item.store: item for item in site.plan().items if item.path == path}
     assert (items["one"].action, items["one"].kind) == (Action.BLOCKED, "Denied")
     assert items["two"].action is Action.CREATE
+
+
+def test_a_copy_that_the_login_may_not_read_blocks_itself_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = site.write("a", x="1"), site.write("b", x="1")
+    store = site.stores["one"]
+    describe, hidden = store.describe, second
+
+    def denying(remote: str) -> RemoteSecret | None:
+        if remote == hidden:
+            raise Denied("find", f"one:{remote}", "AccessDenied", "Give the login this right")
+        return describe(remote)
+
+    monkeypatch.setattr(store, "describe", denying)
+    items = {item.path: item for item in site.plan().items if item.store == "one"}
+    assert (items[second].action, items[second].kind) == (Action.BLOCKED, "Denied")
+    assert items[first].action is Action.CREATE
 
 
 def test_chosen_secrets_alone_are_planned(site: Site) -> None:

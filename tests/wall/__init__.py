@@ -1,1 +1,1 @@
-"""What must be refused, shown by somebody who tries it."""
+"""Attacks that must fail."""

@@ -1,4 +1,4 @@
-"""A line of the catalogue gives access to the target of its own secrets, and to nothing else in the hub."""
+"""A catalogue change gives access only to the targets of its own secrets."""
 
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def test_an_account_of_keyturns_own_is_for_the_target_of_the_secrets_alone(tmp_p
     assert any(message in flaw for flaw in found)
 
 
-def test_who_reaches_what_is_confidential_needs_the_approval_that_this_takes(tmp_path: Path) -> None:
+def test_access_to_a_confidential_secret_needs_its_number_of_approvals(tmp_path: Path) -> None:
     data = declared(mine=policy("database/creds/swift", "finance/dummy"))
     data["secrets"]["finance/dummy"] = secret("finance")
     (flaw,) = flaws(tmp_path, data)
@@ -129,7 +129,7 @@ def test_who_reaches_what_is_confidential_needs_the_approval_that_this_takes(tmp
 @pytest.mark.parametrize(
     "host", ["FINANCE.example.com", "finance.example.com.", "other.example.com,finance.example.com"]
 )
-def test_another_name_for_the_same_server_lowers_no_number_of_approvals(host: str, tmp_path: Path) -> None:
+def test_a_second_name_for_a_server_does_not_lower_the_number_of_approvals(host: str, tmp_path: Path) -> None:
     data = declared(mine=policy("database/creds/mine", "mine/dummy"))
     data["targets"]["mine"] = {**data["targets"]["finance"], "host": host, "admin": "targets/mine"}
     data["hub"] |= {"mine-too": {"kind": "database", "target": "mine"}}
@@ -171,7 +171,7 @@ def rights(directory: Path, data: dict[str, Any]) -> list[str]:
     "mount", ["secret/data", "secret", "keyturn", "keyturn/data/targets", "transit", "payments/data/x"]
 )
 @pytest.mark.parametrize("section", ["hub", "secrets", "certificates", "pki"])
-def test_an_engine_lies_in_no_mount_of_secrets_or_of_keyturns(mount: str, section: str, tmp_path: Path) -> None:
+def test_an_engine_may_not_be_below_a_mount_of_secrets_or_of_keyturn(mount: str, section: str, tmp_path: Path) -> None:
     data = declared() | {"mounts": {"payments": {"mount": "payments"}}}
     times = {"interval": "30d", "grace": "1h"}
     match section:
@@ -197,7 +197,7 @@ def test_an_engine_lies_in_no_mount_of_secrets_or_of_keyturns(mount: str, sectio
 
 
 @pytest.mark.parametrize("mount", ["keyturn", "keyturn/data/targets", "transit", "transit/keys"])
-def test_no_mount_of_secrets_lies_in_one_of_keyturns(mount: str, tmp_path: Path) -> None:
+def test_a_mount_of_secrets_may_not_be_below_one_of_keyturn(mount: str, tmp_path: Path) -> None:
     data = declared() | {"mounts": {"mine": {"mount": mount}}}
     data["secrets"]["mine:targets/finance"] = secret(None)
     with pytest.raises(Invalid, match="render policies for the mount"):
@@ -205,7 +205,7 @@ def test_no_mount_of_secrets_lies_in_one_of_keyturns(mount: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("mount", ["sys", "auth/token", "identity/oidc", "cubbyhole", "+", "data*base", "a/../b"])
-def test_no_mount_is_a_place_of_the_hub_itself_or_a_pattern(mount: str, tmp_path: Path) -> None:
+def test_a_mount_may_not_be_a_system_path_of_the_hub_or_a_pattern(mount: str, tmp_path: Path) -> None:
     for section, entry in (("mounts", {"mount": mount}), ("hub", {"kind": "database", "target": "ml", "mount": mount})):
         data = declared()
         data[section] = {**data.get(section, {}), "mine": entry}
@@ -221,7 +221,7 @@ def site(lab: Lab) -> GivenSite:
     return given_site(lab, people_with_least_rights(lab), reader_role(lab))
 
 
-def test_a_role_that_leads_to_another_server_gives_nothing_whatever_the_catalogue_says(site: GivenSite) -> None:
+def test_a_role_of_another_server_gives_nothing_whatever_the_catalogue_says(site: GivenSite) -> None:
     request = site.approved()
     role = site.access.policy["credential"].rpartition("/")[2]
     connection, root = fresh(), site.lab.root

@@ -1,4 +1,4 @@
-"""A writer of the access trail's directory can't cut, edit or reorder it without being found."""
+"""Cutting, editing or reordering the access trail is detected."""
 
 import gzip
 import shutil
@@ -37,7 +37,7 @@ def scene(whole: TrailWorld, tmp_path: Path) -> Iterator[TrailWorld]:
     made.ledger.close()
 
 
-def test_an_end_that_was_cut_off_is_missing(scene: TrailWorld) -> None:
+def test_a_truncated_trail_is_reported(scene: TrailWorld) -> None:
     scene.files[1].path.unlink()
     assert scene.problems() == [f"{SECOND} is missing, with 100 events: it was deleted, or an older state put back"]
 
@@ -74,12 +74,12 @@ def test_an_end_that_was_cut_off_is_missing(scene: TrailWorld) -> None:
     ],
     ids=["removed", "cut", "renumbered", "edited", "emptied", "reordered", "sorted", "inserted"],
 )
-def test_events_that_were_tampered_with_are_named(scene: TrailWorld, rows: str, problem: str) -> None:
+def test_tampered_events_are_reported(scene: TrailWorld, rows: str, problem: str) -> None:
     scene.rewrite(scene.files[0], rows)
     assert scene.problems() == [f"{FIRST}: {problem}"]
 
 
-def test_two_files_that_were_exchanged_are_named(scene: TrailWorld) -> None:
+def test_two_exchanged_files_are_reported(scene: TrailWorld) -> None:
     first, second = (stored.path for stored in scene.files)
     beside = first.with_suffix(".beside")
     for old, new in ((first, beside), (second, first), (beside, second)):
@@ -89,7 +89,7 @@ def test_two_files_that_were_exchanged_are_named(scene: TrailWorld) -> None:
     assert f"{second.name} holds events of segment 0, which is not one of its own" in problems
 
 
-def test_a_file_that_holds_another_segment_under_this_ones_number_is_named(scene: TrailWorld) -> None:
+def test_a_file_with_another_segment_under_its_number_is_reported(scene: TrailWorld) -> None:
     other = scene.files[1].path
     scene.rewrite(scene.files[0], f"SELECT * REPLACE (0 AS segment) FROM read_parquet('{other}')")  # noqa: S608
     assert scene.problems() == [
@@ -97,14 +97,14 @@ def test_a_file_that_holds_another_segment_under_this_ones_number_is_named(scene
     ]
 
 
-def test_a_segment_that_nobody_sealed_is_named(scene: TrailWorld) -> None:
+def test_an_unsealed_segment_is_reported(scene: TrailWorld) -> None:
     forged = replace(scene.files[1], first=7, last=7)
     shutil.copy(scene.files[1].path, forged.path)
     problems = scene.problems()
     assert f"{forged.path.name} holds events of segment 1, which is not one of its own" in problems
 
 
-def test_what_a_file_or_a_head_says_beside_the_events_is_held_against_the_ledger(scene: TrailWorld) -> None:
+def test_the_metadata_of_a_file_and_of_the_head_is_compared_with_the_ledger(scene: TrailWorld) -> None:
     heads = scene.directory / "heads" / "hub.jsonl"
     heads.write_text(heads.read_text().replace("audit.log:75", "audit.log:57", 1))
     assert scene.problems() == [f"the head of {FIRST} is not what it was"]
@@ -112,9 +112,7 @@ def test_what_a_file_or_a_head_says_beside_the_events_is_held_against_the_ledger
     assert scene.problems() == [f"the head of {FIRST} is missing", f"the head of {SECOND} is missing"]
 
 
-def test_a_trail_that_was_put_back_from_yesterday_is_told_as_such_and_never_gone_on_with(
-    scene: TrailWorld, tmp_path: Path
-) -> None:
+def test_a_trail_restored_from_yesterday_is_reported_and_never_continued(scene: TrailWorld, tmp_path: Path) -> None:
     shutil.copytree(scene.directory, tmp_path / "yesterday")
     scene.take(301, 320)
     shutil.rmtree(scene.directory)
@@ -137,7 +135,7 @@ def test_a_trail_that_was_put_back_from_yesterday_is_told_as_such_and_never_gone
     assert scene.open().accept_losses("again") == []
 
 
-def test_a_trail_that_was_taken_away_is_missed_though_a_new_one_lies_in_its_place(scene: TrailWorld) -> None:
+def test_a_removed_trail_is_reported_although_a_new_one_replaces_it(scene: TrailWorld) -> None:
     shutil.rmtree(scene.directory)
     assert scene.open().cursor("hub") == "301"
     assert "no segment of hub was sealed in this trail: all 2 are in others" in scene.problems()
@@ -147,7 +145,7 @@ def test_a_trail_that_was_taken_away_is_missed_though_a_new_one_lies_in_its_plac
     assert any(text.startswith("2 segments of hub, stored on") for text in report.unseen)
 
 
-def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path: Path) -> None:
+def test_a_ledger_restored_from_an_older_copy_is_reported(scene: TrailWorld, tmp_path: Path) -> None:
     with scene.ledger._reading() as connection:
         connection.execute("DELETE FROM entries WHERE sequence = 2")
     with pytest.raises(Rewritten, match=r"has not the entry 2, by which segment 1 of hub was sealed"):
@@ -155,7 +153,7 @@ def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path:
     assert any("and no entry of the ledger records it" in problem for problem in scene.problems())
 
 
-def test_a_cursor_that_was_set_back_in_the_hub_is_named_and_nothing_is_read_twice(scene: TrailWorld) -> None:
+def test_a_cursor_set_back_in_the_hub_is_reported_and_nothing_is_read_twice(scene: TrailWorld) -> None:
     state = scene.cursors.read("hub")
     scene.cursors.write("hub", replace(state, cursor="151", segments=1, entry=1))
     assert scene.problems() == [f"the cursor of hub in the hub is not where {SECOND} has ended: it was changed"]
@@ -165,12 +163,12 @@ def test_a_cursor_that_was_set_back_in_the_hub_is_named_and_nothing_is_read_twic
     assert scene.report().sources[0].gaps == 1
 
 
-def test_a_hub_that_lost_its_cursor_is_told_it_again(scene: TrailWorld) -> None:
+def test_a_hub_that_lost_its_cursor_gets_it_again(scene: TrailWorld) -> None:
     del scene.cursors.states["hub"]
     assert scene.open().cursor("hub") == "301"
 
 
-def test_what_is_older_than_it_is_kept_goes_and_is_no_hole(scene: TrailWorld) -> None:
+def test_expired_events_are_removed_and_leave_no_gap(scene: TrailWorld) -> None:
     now = NOON + timedelta(days=31, seconds=200)
     parts = TrailParts(TrailFiles(scene.directory), scene.ledger, scene.cursors)
     (expired,) = delete_expired(parts, scene.entry, now, timedelta(days=31))
@@ -181,7 +179,7 @@ def test_what_is_older_than_it_is_kept_goes_and_is_no_hole(scene: TrailWorld) ->
     assert scene.open().cursor("hub") == "301"
 
 
-def test_a_deletion_that_names_age_as_its_reason_covers_nothing_younger(scene: TrailWorld) -> None:
+def test_a_deletion_by_age_does_not_cover_younger_events(scene: TrailWorld) -> None:
     parts = TrailParts(TrailFiles(scene.directory), scene.ledger, scene.cursors)
     (expired,) = delete_expired(parts, scene.entry, NOON + timedelta(days=31, seconds=200), timedelta(days=31))
     forged = replace(expired, first=0, last=1)
@@ -231,7 +229,7 @@ WHOLE: list[str] = []
     ids=["whole", "newer", "edited", "other-edited", "removed", "other-removed", "hole", "swapped", "inserted",
          "beginning", "end", "other-log"],
 )  # fmt: skip
-def test_what_was_done_to_the_hubs_own_file_is_named(
+def test_tampering_with_the_hubs_own_file_is_reported(
     scene: TrailWorld, tmp_path: Path, edit: Callable[[list[bytes]], list[bytes]], problems: list[str]
 ) -> None:
     file = tmp_path / "audit.log"
@@ -241,7 +239,7 @@ def test_what_was_done_to_the_hubs_own_file_is_named(
     assert (comparison.lines == 300) == (problems == [])
 
 
-def test_a_file_that_was_rotated_and_packed_is_known_by_what_it_holds(scene: TrailWorld, tmp_path: Path) -> None:
+def test_a_rotated_and_compressed_file_is_recognised_by_its_contents(scene: TrailWorld, tmp_path: Path) -> None:
     (tmp_path / "audit.log").write_bytes(b"newer\n")
     with gzip.open(tmp_path / "audit.log.1.gz", "wb") as packed:
         packed.write(b"".join(text + b"\n" for text in LINES))

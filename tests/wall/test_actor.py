@@ -1,4 +1,4 @@
-"""The hub says which login acted: no variable, form or other program signs for a person."""
+"""The actor of an action is the login that the hub reports, never a claimed name."""
 
 import os
 import pwd
@@ -32,14 +32,14 @@ def entries_of(workspace: Workspace, secret: str) -> list[Entry]:
 
 
 @pytest.mark.parametrize("variable", ["SUDO_USER", "USER", "LOGNAME", "USERNAME"])
-def test_no_variable_signs_for_somebody(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_an_environment_variable_does_not_set_the_actor(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "the-auditor")
     said = acting_command("revoke")
     assert "the-auditor" not in said.remark
     assert said.asked_by.startswith(f"{pwd.getpwuid(os.getuid()).pw_name}@")
 
 
-def test_what_is_done_bears_the_name_that_the_hub_gives_the_login(lab: Lab) -> None:
+def test_an_action_is_recorded_under_the_hubs_name_for_the_login(lab: Lab) -> None:
     ana, secret = program(lab, "ana"), lab.generated()
     workspace = ana.workspace(lab.open(secret).workspace)
     token = acting.set(Acting("keyturn rotate, process 1", "somebody-else@laptop"))
@@ -55,7 +55,7 @@ def test_what_is_done_bears_the_name_that_the_hub_gives_the_login(lab: Lab) -> N
     assert {one.run for one in entries} == {"keyturn rotate, process 1, asked for by somebody-else@laptop"}
 
 
-def test_what_the_process_says_of_itself_is_never_the_actor(lab: Lab) -> None:
+def test_a_process_does_not_choose_its_actor(lab: Lab) -> None:
     secret = lab.generated()
     workspace = lab.open(secret).workspace
     token = acting.set(Acting("run", "userpass-ana (entity ana, accessor x)"))
@@ -77,26 +77,26 @@ def test_an_incident_and_its_end_bear_the_names_of_two_logins(lab: Lab) -> None:
     assert status.incident.given_up_by.startswith(f"approle {bea.name} (")
 
 
-def test_a_token_that_its_maker_gave_anothers_name_shows_as_one_that_somebody_made(lab: Lab) -> None:
+def test_a_token_with_another_persons_display_name_is_shown_as_a_created_token(lab: Lab) -> None:
     made = lab.root.auth.token.create(policies=["root"], ttl="1h", display_name="ana", meta={"username": "ana"})
     identity = hub_with(lab, made["auth"]["client_token"]).identity()
     assert (identity.name, identity.entity_id, identity.role) == ("token-ana", "", "")
 
 
-def test_a_person_is_called_what_their_way_in_calls_them_and_once() -> None:
+def test_a_person_has_one_name_from_their_login_method() -> None:
     ana = Identity("userpass-ana", "7f3a", "8609", "auth/userpass/login/ana", role="ana")
     assert ana.words == "userpass-ana (entity 7f3a, accessor 8609)"
     assert Identity("", "", "", "").words == "unnamed login"
 
 
-def test_two_logins_of_one_person_are_told_apart(lab: Lab) -> None:
+def test_two_logins_of_one_person_are_distinguished(lab: Lab) -> None:
     ana = program(lab, "ana")
     first, second = ana.hub().identity(), ana.hub().identity()
     assert (first.name, first.entity_id) == (second.name, second.entity_id)
     assert first.words != second.words
 
 
-def test_a_login_that_may_not_ask_who_it_is_is_held_up_by_nothing_and_named_so(lab: Lab) -> None:
+def test_a_login_that_can_not_look_itself_up_continues_under_a_generic_name(lab: Lab) -> None:
     made = lab.root.auth.token.create(policies=["nothing-at-all"], no_default_policy=True, ttl="1h")
     hub, secret = hub_with(lab, made["auth"]["client_token"]), lab.generated()
     workspace = lab.open(secret).workspace
@@ -104,7 +104,7 @@ def test_a_login_that_may_not_ask_who_it_is_is_held_up_by_nothing_and_named_so(l
     assert entry(with_hub(workspace, poor), "rotate", Outcome.BEGUN, secret.path).actor == UNNAMED
 
 
-def test_a_hub_that_is_away_holds_no_entry_up(lab: Lab) -> None:
+def test_an_unreachable_hub_delays_no_ledger_entry(lab: Lab) -> None:
     def away() -> None:
         raise Unavailable("ask for", "the login", "the hub does not answer")
 

@@ -1,4 +1,4 @@
-"""What is done to a secret without an entry of the ledger shows when the ledger is held against the hub."""
+"""Comparing the ledger with the hub reveals changes that have no ledger entry."""
 
 import dataclasses
 from collections.abc import Collection
@@ -66,7 +66,7 @@ def rotated(lab: Lab, tmp_path: Path) -> Rotated:
     return made
 
 
-def test_what_keyturn_did_is_told_and_the_version_names_the_ledger_and_the_entry(rotated: Rotated) -> None:
+def test_a_version_that_keyturn_wrote_names_its_ledger_and_entry(rotated: Rotated) -> None:
     info = rotated.lab.hub.describe(rotated.path)
     assert info
     ledger, number = entries_by_version(info.custom)[2]
@@ -78,7 +78,7 @@ def test_what_keyturn_did_is_told_and_the_version_names_the_ledger_and_the_entry
     assert comparison.unseen == ()
 
 
-def test_an_incident_that_no_entry_opens_is_named(rotated: Rotated) -> None:
+def test_an_incident_without_an_opening_entry_is_reported(rotated: Rotated) -> None:
     workspace = rotated.opened.workspace
     now = datetime.now(UTC)
     note = "INC-1: leaked (a/b, replace)"
@@ -96,19 +96,19 @@ def test_an_incident_that_no_entry_opens_is_named(rotated: Rotated) -> None:
     ]
 
 
-def test_a_version_that_no_entry_tells_of_is_named(rotated: Rotated) -> None:
+def test_a_version_without_a_ledger_entry_is_reported(rotated: Rotated) -> None:
     assert rotated.write(value="by hand") == 3
     assert f"version 3 of {rotated.path}" in rotated.problems()
     assert "is in the hub, and no entry records it" in rotated.problems()
 
 
-def test_what_is_written_at_this_moment_is_no_finding_yet(rotated: Rotated) -> None:
+def test_a_version_that_is_being_written_is_no_finding(rotated: Rotated) -> None:
     rotated.write(value="by hand")
     now = [str(problem) for problem in rotated.compare(later=timedelta(0)).problems]
     assert not [problem for problem in now if "version 3" in problem]
 
 
-def test_a_version_that_names_an_entry_that_is_not_there_is_told_by_nobody(rotated: Rotated) -> None:
+def test_a_version_that_names_a_missing_entry_is_reported(rotated: Rotated) -> None:
     rotated.write(value="by hand")
     ledger = f"keyturn/{rotated.env['KEYTURN_LEDGER_NAME']}"
     for place in (f"{ledger} 9999", f"{ledger} 1", "nonsense"):
@@ -118,7 +118,7 @@ def test_a_version_that_names_an_entry_that_is_not_there_is_told_by_nobody(rotat
     assert "was done under another ledger, keyturn/elsewhere" in rotated.problems()
 
 
-def test_a_process_that_died_before_it_wrote_how_it_ended_is_told_by_the_entry_that_announced_it(
+def test_a_process_that_died_before_its_final_entry_is_found_by_its_intent(
     rotated: Rotated,
 ) -> None:
     rotated.write(value="half done")
@@ -132,7 +132,7 @@ def test_a_process_that_died_before_it_wrote_how_it_ended_is_told_by_the_entry_t
     assert "version 3" not in rotated.problems()
 
 
-def test_a_hub_from_a_snapshot_lacks_what_the_ledger_tells_of(rotated: Rotated) -> None:
+def test_a_hub_restored_from_a_snapshot_lacks_recorded_versions(rotated: Rotated) -> None:
     rotate(rotated.opened.workspace, rotated.path, Trigger.FORCE, end_previous=True)
     root = rotated.lab.root.secrets.kv.v2
     first = rotated.lab.hub.read(rotated.path, 1)
@@ -142,18 +142,18 @@ def test_a_hub_from_a_snapshot_lacks_what_the_ledger_tells_of(rotated: Rotated) 
     assert f"records version 3 of {rotated.path}, and the hub's newest is 1" in rotated.problems()
 
 
-def test_a_secret_that_is_gone_is_named(rotated: Rotated) -> None:
+def test_a_removed_secret_is_reported(rotated: Rotated) -> None:
     rotated.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(rotated.path)
     assert "the hub has none of it" in rotated.problems()
 
 
 @pytest.mark.parametrize("how", ["deleted", "destroyed"])
-def test_a_version_that_somebody_took_away_is_named(rotated: Rotated, how: str) -> None:
+def test_a_removed_version_is_reported(rotated: Rotated, how: str) -> None:
     (rotated.lab.hub.delete if how == "deleted" else rotated.lab.hub.destroy)(rotated.path, [2])
     assert f"version 2 of {rotated.path} is {how} in the hub, and no entry records that" in rotated.problems()
 
 
-def test_another_value_under_the_version_that_was_promoted_is_named(rotated: Rotated) -> None:
+def test_a_changed_value_of_the_promoted_version_is_reported(rotated: Rotated) -> None:
     """As after a snapshot, and one more write by hand that makes up for the number."""
     root = rotated.lab.root.secrets.kv.v2
     first = rotated.lab.hub.read(rotated.path, 1)
@@ -164,7 +164,9 @@ def test_another_value_under_the_version_that_was_promoted_is_named(rotated: Rot
     assert f"version 2 of {rotated.path} holds another value than entry" in rotated.problems()
 
 
-def test_what_cant_be_looked_at_is_said_and_never_in_order(rotated: Rotated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_not_be_read_is_reported_and_never_as_correct(
+    rotated: Rotated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(path: str, version: int | None = None) -> HubSecret | None:
         raise Denied("read", path, "the hub denies it")
 
@@ -184,7 +186,7 @@ def test_the_metadata_keeps_as_many_entries_as_fit() -> None:
     assert entries_by_version({ENTRIES: ";;x; 1; 2 a; 3 a b; 4 keyturn/x 5"}) == {4: ("keyturn/x", 5)}
 
 
-def test_a_token_that_no_entry_names_is_reported_and_one_of_this_moment_is_not(rotated: Rotated) -> None:
+def test_an_unrecorded_token_is_reported_and_a_brand_new_one_is_not(rotated: Rotated) -> None:
     now, named = datetime.now(UTC), "AbC123"
     note = f"AR-1: database/creds/reports until later; policy reports, token {named}"
     given = dataclasses.replace(entry(9), time=now, action="give access", outcome=Outcome.DONE, note=note)

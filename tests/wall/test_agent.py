@@ -1,4 +1,4 @@
-"""An agent gives no one a secret that their own login may not read, nor its time."""
+"""The agent returns a secret only if the caller's own token may read it."""
 
 import asyncio
 import os
@@ -106,7 +106,7 @@ def asks(url: str, path: str, token: str) -> requests.Response:
 # --- whoever has a login of their own
 
 
-def test_a_value_that_is_kept_is_given_to_those_alone_whom_the_hub_lets_read_it(lab: Lab, tmp_path: Path) -> None:
+def test_a_cached_value_is_returned_only_to_callers_that_the_hub_allows(lab: Lab, tmp_path: Path) -> None:
     """A regional cache over the real hub: two callers, one of which is denied; TLS; a token that is revoked."""
     folder = fresh()
     allowed, forbidden = f"{folder}/allowed", f"{folder}/forbidden"
@@ -178,7 +178,7 @@ def tricks(allowed: str, forbidden: str) -> list[str]:
     ]
 
 
-def test_what_was_denied_is_asked_again_soon_and_what_was_allowed_a_little_later(agent: Agent) -> None:
+def test_a_denial_is_cached_briefly_and_a_permission_a_little_longer(agent: Agent) -> None:
     callers, clock = Callers(mine=Permit()), Seconds()
     with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock=clock))) as url:
         for _ in range(3):
@@ -203,7 +203,7 @@ def test_a_decision_lasts_no_longer_than_the_token_and_one_for_a_single_use_not_
         assert asks(url, "a", "once").status_code == 400
 
 
-def test_a_token_that_is_bound_to_other_addresses_is_worth_nothing(agent: Agent) -> None:
+def test_a_token_that_is_bound_to_other_addresses_is_refused(agent: Agent) -> None:
     """The hub sees the agent's address, and would let it pass."""
     callers = Callers(here=Permit(networks=("127.0.0.0/8",)), elsewhere=Permit(networks=("10.0.0.0/8", "nonsense")))
     with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url:
@@ -212,7 +212,7 @@ def test_a_token_that_is_bound_to_other_addresses_is_worth_nothing(agent: Agent)
             assert asks(url, "a", "elsewhere").json()["__type"] == "AccessDeniedException"
 
 
-def test_while_nobody_can_tell_nobody_is_given_anything(agent: Agent, client: SecretClient) -> None:
+def test_while_rights_can_not_be_checked_every_read_is_refused(agent: Agent, client: SecretClient) -> None:
     callers = Callers(mine=Permit())
     callers.away = True
     with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url:
@@ -222,7 +222,7 @@ def test_while_nobody_can_tell_nobody_is_given_anything(agent: Agent, client: Se
     assert client.kept("a") is not None
 
 
-def test_in_an_outage_the_last_word_holds_as_long_as_was_allowed_and_no_token_outlives_itself(agent: Agent) -> None:
+def test_in_an_outage_the_last_decision_holds_up_to_its_limit_and_the_tokens_end(agent: Agent) -> None:
     callers, clock = Callers(mine=Permit(), short=Permit(40.0), once=Permit(0.0)), Seconds()
     decisions = Decisions(callers, agent.ask, 30.0, lambda path: {"a": 60.0}.get(path, 0.0), clock)
     with serving(agent, HubEntrance(decisions)) as url:
@@ -242,7 +242,7 @@ def test_in_an_outage_the_last_word_holds_as_long_as_was_allowed_and_no_token_ou
         assert asks(url, "a", "mine").json()["__type"] == "AccessDeniedException"
 
 
-def test_what_one_makes_the_hub_fail_at_keeps_nobody_else_out(agent: Agent) -> None:
+def test_a_caller_that_causes_hub_errors_blocks_no_other(agent: Agent) -> None:
     callers, clock = Callers(mine=Permit()), Seconds()
     decisions = Decisions(callers, agent.ask, 30.0, clock=clock)
 
@@ -270,7 +270,7 @@ def test_the_hub_is_asked_once_for_all_who_ask_at_the_same_time(agent: Agent) ->
     assert callers.asked == ["a"]
 
 
-def test_however_many_tokens_somebody_tries_the_hub_has_rest_and_programs_of_the_host_go_on(agent: Agent) -> None:
+def test_a_flood_of_tokens_does_not_overload_the_hub_or_block_other_programs(agent: Agent) -> None:
     callers = Callers()
     callers.gate.clear()
     tokens = [f"guess-{number}" for number in range(60)]
@@ -299,7 +299,7 @@ def test_however_many_tokens_somebody_tries_the_hub_has_rest_and_programs_of_the
         {"X-Vault-Token": "mine", "X-Forwarded-For": "10.0.0.1"},
     ],
 )
-def test_without_exactly_one_token_nobody_is_asked(agent: Agent, headers: dict[str, str]) -> None:
+def test_a_request_without_exactly_one_token_never_reaches_the_hub(agent: Agent, headers: dict[str, str]) -> None:
     callers = Callers(mine=Permit())
     with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url:
         assert ask(f"{url}/v1/a", headers=headers).status_code in (400, 403)
@@ -308,7 +308,7 @@ def test_without_exactly_one_token_nobody_is_asked(agent: Agent, headers: dict[s
     assert callers.asked == []
 
 
-def test_nobody_is_kept_in_memory_by_their_token(agent: Agent) -> None:
+def test_no_token_is_kept_in_memory(agent: Agent) -> None:
     callers = Callers(mine=Permit())
     decisions = Decisions(callers, agent.ask)
     with serving(agent, HubEntrance(decisions)) as url:
@@ -331,7 +331,9 @@ def test_nobody_is_kept_in_memory_by_their_token(agent: Agent) -> None:
         ({**HEADERS, "Host": "localhost@rebound.example"}, 421),
     ],
 )
-def test_what_a_page_or_a_fooled_server_sends_is_refused(agent: Agent, headers: dict[str, str], status: int) -> None:
+def test_requests_of_web_pages_and_of_misled_servers_are_refused(
+    agent: Agent, headers: dict[str, str], status: int
+) -> None:
     with serving(agent, LocalEntrance(TOKEN)) as url:
         assert ask(f"{url}/v1/a", headers=headers).status_code == status
         assert ask(f"{url}/v1/a", headers={**HEADERS, "Host": "localhost:2773"}).status_code == 200
@@ -380,13 +382,13 @@ def test_nothing_is_sent_in_clear_to_another_machine(place: str, problem: str) -
         open_at(place, tls=False)
 
 
-def test_it_does_not_listen_where_the_world_is() -> None:
+def test_it_does_not_listen_on_public_addresses() -> None:
     for place in ("8.8.8.8:8443", "[2606:4700::1111]:8443"):
         with pytest.raises(Invalid, match="public"):
             open_at(place, tls=True)
 
 
-def test_a_socket_is_not_taken_from_whoever_listens_there(tmp_path: Path) -> None:
+def test_a_socket_in_use_is_not_taken_over(tmp_path: Path) -> None:
     with open_file(tmp_path / "socket"), pytest.raises(Invalid, match="another process listens there"):
         open_file(tmp_path / "socket")
     with open_file(tmp_path / "socket"):  # nobody does any more
@@ -443,7 +445,7 @@ def rest_of(client: socket.socket) -> bytes:
     return b""
 
 
-def test_clients_that_send_nothing_or_drip_hold_nobody_up(agent: Agent) -> None:
+def test_silent_and_slow_clients_delay_no_others(agent: Agent) -> None:
     with ExitStack() as stack, serving(agent, LocalEntrance(TOKEN), connections=8) as url:
         drips = [stack.enter_context(connect(url, b"GET /v1/a HTTP/1.1\r\nX-Slow: ")) for _ in range(20)]
         silent = [stack.enter_context(connect(url)) for _ in range(20)]
@@ -452,7 +454,7 @@ def test_clients_that_send_nothing_or_drip_hold_nobody_up(agent: Agent) -> None:
         assert (rest_of(drips[0]), rest_of(silent[0])) == (b"", b"")
 
 
-def test_clients_that_never_agree_on_tls_hold_nobody_up(agent: Agent, tmp_path: Path) -> None:
+def test_clients_with_an_unfinished_tls_handshake_delay_no_others(agent: Agent, tmp_path: Path) -> None:
     context, ca = tls_of(tmp_path)
     with ExitStack() as stack, serving(agent, LocalEntrance(TOKEN), lambda: context, connections=4) as url:
         place = url.replace("https://localhost", "http://127.0.0.1")
@@ -461,7 +463,7 @@ def test_clients_that_never_agree_on_tls_hold_nobody_up(agent: Agent, tmp_path: 
         assert rest_of(silent[0]) == b""
 
 
-def test_a_request_that_drips_has_an_end(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_request_is_ended(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUEST_SECONDS", 0.2)
     with serving(agent, LocalEntrance(TOKEN)) as url:
         assert answer_to(url, b"GET /v1/a HTTP/1.1\r\n") == b""
@@ -482,7 +484,7 @@ def test_a_request_that_drips_has_an_end(agent: Agent, monkeypatch: pytest.Monke
         (b"CONNECT rebound.example:80 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"403"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(agent: Agent, sent: bytes, status: bytes) -> None:
+def test_an_ambiguous_request_is_refused(agent: Agent, sent: bytes, status: bytes) -> None:
     with serving(agent, LocalEntrance(TOKEN)) as url:
         assert answer_to(url, sent).startswith(b"HTTP/1.1 " + status)
 
@@ -512,7 +514,7 @@ def test_a_client_that_does_not_take_its_answer_is_not_waited_for(monkeypatch: p
             assert len(rest_of(greedy)) < 16 << 20
 
 
-def test_too_many_at_once_are_told_so_and_health_is_answered_nevertheless() -> None:
+def test_too_many_connections_are_refused_and_health_is_still_answered() -> None:
     source = MemorySource(a=1, b=1)
     with SecretClient([source], poll=0) as client:
         agent = Agent(client, PlainNames)
@@ -526,7 +528,7 @@ def test_too_many_at_once_are_told_so_and_health_is_answered_nevertheless() -> N
             assert {answer.result().status_code for answer in under_way} == {200}
 
 
-def test_what_is_refused_fills_no_log(agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_requests_do_not_fill_the_log(agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
     with serving(agent, LocalEntrance(TOKEN)) as url:
         for _ in range(20):
             ask(f"{url}/v1/pasted-hunter2", headers={"X-Vault-Token": "wrong-hunter2"})

@@ -1,4 +1,4 @@
-"""A writer of log entries can't make Keyturn end credentials of their choice."""
+"""Forged log entries can't make Keyturn revoke credentials of the attacker's choice."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_a_flood_of_alerts_ends_no_more_than_a_flood_through_prefect(revoker: Re
     assert "2 incidents were begun within the hour" in message.body
 
 
-def test_the_same_secret_is_ended_over_and_over_no_more_often_than_anybody_may(revoker: Revoker) -> None:
+def test_repeated_revocations_of_one_secret_are_limited_as_for_people(revoker: Revoker) -> None:
     revoker.workspace = replace(revoker.workspace, limits=SMALL.model_copy(update={"incidents": 99}))
     revoker.reaction.react([revoker.alert() for _ in range(SMALL.incidents_of_one_secret + 1)])
     assert len(incidents_of(revoker)) == SMALL.incidents_of_one_secret
@@ -49,18 +49,18 @@ def test_the_same_secret_is_ended_over_and_over_no_more_often_than_anybody_may(r
 
 
 @pytest.mark.parametrize("pattern", ["**", "tests/*", "*"])
-def test_a_path_in_a_log_is_no_pattern(revoker: Revoker, pattern: str) -> None:
+def test_a_path_in_a_log_is_not_used_as_a_pattern(revoker: Revoker, pattern: str) -> None:
     revoker.reaction.react([revoker.alert(path=pattern)])
     assert incidents_of(revoker) == []
     assert Outcome.DONE not in revoker.outcomes("revoke")
 
 
-def test_who_names_themselves_like_keyturn_is_not_keyturn(revoker: Revoker) -> None:
+def test_a_login_with_keyturns_name_is_not_taken_for_keyturn(revoker: Revoker) -> None:
     revoker.reaction.react([revoker.alert(principal="userpass-x keyturn-worker")])
     assert incidents_of(revoker) == [revoker.site.secret.path]
 
 
-def test_markup_in_a_name_is_text_in_what_people_are_told(revoker: Revoker) -> None:
+def test_markup_in_a_name_is_plain_text_in_notifications(revoker: Revoker) -> None:
     revoker.reaction.react([revoker.alert(principal="<b>@channel</b>", path="<img src=x>")])
     (message,) = revoker.messages
     assert "<" not in message.subject + message.body

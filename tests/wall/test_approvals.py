@@ -1,4 +1,4 @@
-"""Where a site asks for a second person, one alone does not get it done, whatever they write into the hub."""
+"""Actions that need a second approval can't be done by one person alone."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.files.policy_file import load_policy
 from keyturn.catalogue.files.problems import CatalogueInvalid
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.cli.app import app
 from keyturn.core.actor import PastRules, past_rules
 from keyturn.core.errors import Denied, Invalid, OverLimit
@@ -48,7 +48,9 @@ pytestmark = pytest.mark.sampled(3, of="file")
 # --- who approves
 
 
-def test_one_alone_ends_nothing_and_is_told_who_may_approve(bank: Bank, pair: tuple[Declared, Declared]) -> None:
+def test_one_person_alone_revokes_nothing_and_learns_who_may_approve(
+    bank: Bank, pair: tuple[Declared, Declared]
+) -> None:
     workspace, incident = bank.workspace(bank.ana, *pair), fresh()
     with pytest.raises(
         Denied, match=f"{bank.bea.name} or {bank.cleo.name} runs `keyturn access approve REQ-"
@@ -59,7 +61,7 @@ def test_one_alone_ends_nothing_and_is_told_who_may_approve(bank: Bank, pair: tu
     assert find_incident(workspace, incident) is None
 
 
-def test_with_a_second_persons_word_it_is_done_and_the_ledger_names_both(
+def test_with_a_second_approval_it_is_done_and_the_ledger_names_both_people(
     bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]
 ) -> None:
     signed = bank.approve(bank.bea, asked)
@@ -72,12 +74,12 @@ def test_with_a_second_persons_word_it_is_done_and_the_ledger_names_both(
     assert bank.ana.name in incident.actor
 
 
-def test_who_asks_can_not_approve_it_though_the_file_names_them(bank: Bank, asked: Workspace) -> None:
+def test_a_requester_can_not_approve_although_the_file_lists_them(bank: Bank, asked: Workspace) -> None:
     with pytest.raises(Denied, match="you have asked for it yourself"):
         bank.approve(bank.ana, asked)
 
 
-def test_who_signs_their_own_request_past_the_command_gets_nowhere(
+def test_a_self_signed_request_written_to_the_hub_is_not_approved(
     bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]
 ) -> None:
     request, own = bank.waiting(asked), bank.settings.approvers[bank.ana.name]
@@ -109,7 +111,7 @@ def test_a_name_that_the_operator_does_not_know_approves_nothing(
         begin(asked, *pair)
 
 
-def test_somebody_whom_the_file_does_not_name_can_not_approve(bank: Bank, asked: Workspace) -> None:
+def test_a_person_who_is_not_in_the_file_can_not_approve(bank: Bank, asked: Workspace) -> None:
     dora = person(bank.lab, "dora")
     with pytest.raises(Denied, match="is not among the approvers"):
         bank.approve(dora, asked)
@@ -138,7 +140,7 @@ def test_an_approval_is_for_exactly_what_was_asked(
     assert untouched(bank.lab, *pair)
 
 
-def test_an_approval_of_some_secrets_is_none_of_others(bank: Bank) -> None:
+def test_an_approval_of_some_secrets_does_not_cover_others(bank: Bank) -> None:
     secrets = [bank.lab.generated() for _ in range(3)]
     workspace = bank.workspace(bank.ana, *secrets)
     with pytest.raises(Denied):
@@ -150,7 +152,7 @@ def test_an_approval_of_some_secrets_is_none_of_others(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("name", ["about", "expires_at", "size", "nonce"])
-def test_a_request_that_was_changed_after_it_was_signed_is_good_for_nothing(
+def test_a_request_that_was_changed_after_it_was_signed_is_invalid(
     bank: Bank, asked: Workspace, pair: tuple[Declared, Declared], name: str
 ) -> None:
     signed = bank.approve(bank.bea, asked)
@@ -166,7 +168,7 @@ def test_a_request_that_was_changed_after_it_was_signed_is_good_for_nothing(
     assert untouched(bank.lab, *pair)
 
 
-def test_an_approval_is_for_once(bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]) -> None:
+def test_an_approval_is_used_once(bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]) -> None:
     bank.approve(bank.bea, asked)
     first = begin(asked, *pair)
     assert begin(asked, *pair, incident=first.id).id == first.id, "who comes back to it needs no second one"
@@ -182,29 +184,29 @@ def test_an_approval_runs_out(bank: Bank, asked: Workspace, pair: tuple[Declared
     assert untouched(bank.lab, *pair)
 
 
-def test_what_is_over_can_not_be_approved_any_more(bank: Bank, asked: Workspace) -> None:
+def test_an_expired_request_can_not_be_approved(bank: Bank, asked: Workspace) -> None:
     later = asked.hub_now() + timedelta(minutes=61)
     with pytest.raises(Invalid, match="it is over"):
         bank.approve(bank.bea, replace(asked, hub_clock=lambda: later))
 
 
-def test_an_approval_is_nobody_elses(bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]) -> None:
+def test_an_approval_is_valid_for_its_requester_alone(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]
+) -> None:
     bank.approve(bank.bea, asked)
     with pytest.raises(Denied, match="a second person has to approve it"):
         begin(bank.approver(bank.cleo, asked), *pair)
     assert untouched(bank.lab, *pair)
 
 
-def test_who_asks_with_a_login_that_belongs_to_nobody_needs_two_others(
-    bank: Bank, pair: tuple[Declared, Declared]
-) -> None:
+def test_a_request_of_a_login_without_a_person_needs_two_approvals(bank: Bank, pair: tuple[Declared, Declared]) -> None:
     workspace = replace(bank.lab.open(*pair).workspace, approvals=bank.settings)
     with pytest.raises(Denied, match="2 people have to approve it"):
         begin(workspace, *pair)
     assert untouched(bank.lab, *pair)
 
 
-def test_a_flood_of_requests_is_over_after_so_many(bank: Bank) -> None:
+def test_a_flood_of_requests_is_limited(bank: Bank) -> None:
     secrets = [bank.lab.generated() for _ in range(4)]
     workspace = replace(bank.workspace(bank.ana, *secrets), limits=LimitSettings(incidents=2))
     bank.lab.keep("limits/requests", {"limits": "[]"})
@@ -219,7 +221,7 @@ def test_a_flood_of_requests_is_over_after_so_many(bank: Bank) -> None:
 # --- what needs it
 
 
-def test_what_is_not_named_needs_nobody(bank: Bank) -> None:
+def test_an_action_that_the_file_does_not_list_needs_no_approval(bank: Bank) -> None:
     secret = bank.lab.generated()
     assert begin(bank.workspace(bank.ana, secret), secret).closed_at is None
 
@@ -234,7 +236,7 @@ def test_giving_an_incident_up_needs_a_second_person(bank: Bank) -> None:
     assert give_up_incident(workspace, opened.id, "looked by hand").incident.given_up == "looked by hand"
 
 
-def test_ending_what_somebody_may_use_needs_a_second_person(bank: Bank) -> None:
+def test_ending_a_credential_in_use_needs_a_second_person(bank: Bank) -> None:
     secret = bank.lab.alternating()
     workspace = bank.workspace(bank.ana, secret)
     rotate(workspace, secret.path, Trigger.FORCE)
@@ -261,7 +263,7 @@ def in_need() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_need")
-def test_in_need_it_is_done_heard_recorded_and_listed_until_another_person_has_looked(
+def test_an_emergency_override_is_reported_and_listed_until_another_person_reviews_it(
     bank: Bank, pair: tuple[Declared, Declared]
 ) -> None:
     told = list[Announcement]()
@@ -369,7 +371,7 @@ def test_a_worker_can_not_sign_for_an_approver(bank: Bank) -> None:
 # --- the operator's file
 
 
-def test_the_operators_file_says_who_and_what_and_workspaces_hold_to_it(lab: Lab, tmp_path: Path) -> None:
+def test_the_operators_file_sets_approvers_and_actions_for_every_workspace(lab: Lab, tmp_path: Path) -> None:
     key = base64.b64encode(bytes(32)).decode()
     file = tmp_path / "policy.yaml"
     file.write_text(
@@ -392,7 +394,7 @@ def test_the_operators_file_says_who_and_what_and_workspaces_hold_to_it(lab: Lab
         "limits: {incidents: 0}",
     ],
 )
-def test_a_file_that_says_it_wrong_is_refused_whole(tmp_path: Path, text: str) -> None:
+def test_an_invalid_file_is_refused_as_a_whole(tmp_path: Path, text: str) -> None:
     (tmp_path / "policy.yaml").write_text(text)
     with pytest.raises(CatalogueInvalid):
         load_policy({"KEYTURN_POLICY": str(tmp_path / "policy.yaml")}, tmp_path / "catalogue")

@@ -1,4 +1,4 @@
-"""Who would like to put lines among the hub's: a user of the machine who is not the hub, and what lines can't say."""
+"""Only the hub's user can send lines to the audit socket."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from tests.contracts.access_source import drained
 from tests.support.hooks import eventually
 
 
-def test_a_user_who_is_not_the_hubs_is_sent_away_and_that_is_told(tmp_path: Path) -> None:
+def test_a_user_other_than_the_hubs_is_refused_and_reported(tmp_path: Path) -> None:
     spool = LineSpool(tmp_path / "kept")
     receiver = Receiver(listener_in(tmp_path), spool, frozenset({os.getuid() + 1}))
     with socket.socket(socket.AF_UNIX) as stranger:
@@ -25,11 +25,11 @@ def test_a_user_who_is_not_the_hubs_is_sent_away_and_that_is_told(tmp_path: Path
     assert not spool.current.exists()
 
 
-def test_only_root_this_user_and_those_named_may_send() -> None:
+def test_only_root_this_user_and_listed_users_may_send() -> None:
     assert allowed_users(["nobody"]) == {0, os.getuid(), 65534}
 
 
-def test_what_looks_like_a_line_of_the_spools_own_is_no_access_and_says_no_words_of_its_own(tmp_path: Path) -> None:
+def test_a_received_line_that_imitates_the_spools_own_lines_has_no_effect(tmp_path: Path) -> None:
     log = SentLog(tmp_path)
     source = log.open()
     times = '"since":"2026-01-01T00:00:00+00:00","until":"2026-01-01T00:00:01+00:00"'
@@ -44,7 +44,7 @@ def test_what_looks_like_a_line_of_the_spools_own_is_no_access_and_says_no_words
     log.close()
 
 
-def test_what_was_received_is_for_the_user_alone_who_runs_keyturn(tmp_path: Path) -> None:
+def test_received_lines_are_readable_only_by_keyturns_user(tmp_path: Path) -> None:
     log = SentLog(tmp_path)
     source = log.open()
     log.add("a")

@@ -140,7 +140,7 @@ def test_a_command_that_looks_works_with_an_auditors_login(audited: Audited, nam
 
 
 @pytest.mark.parametrize("login", LOGINS)
-def test_each_login_lacks_nothing_and_has_nothing_beyond(audited: Audited, login: str) -> None:
+def test_each_login_has_exactly_the_rights_it_needs(audited: Audited, login: str) -> None:
     # As the hub's policy `default` does, where there is one.
     asking = f"{ALLOW.format('sys/capabilities-self', 'update')} {ALLOW.format('auth/token/lookup-self', 'read')}"
     audited.empty.root.sys.create_or_update_policy("asking", asking)
@@ -167,7 +167,7 @@ def test_an_error_names_the_auditors_login_to_other_logins_that_look(audited: Au
 # --- what it cannot
 
 
-def test_a_plan_that_is_kept_needs_a_key_that_no_auditor_reads(audited: Audited) -> None:
+def test_a_saved_plan_needs_a_key_that_no_auditor_reads(audited: Audited) -> None:
     refused = audited.run("plan", "--out", "{directory}/kept.plan")
     assert refused.exit_code == 1
     assert "this login may not read the key that signs a plan's file" in " ".join(refused.stderr.split())

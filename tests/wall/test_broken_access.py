@@ -1,4 +1,4 @@
-"""Access without approval is reported at once, and stays open until another person signs a review."""
+"""Access without approval is reported at once and needs another person's signed review."""
 
 import json
 import secrets
@@ -57,7 +57,7 @@ def state_of(site: AccessSite, request: AccessRequest, workspace: Workspace | No
     return status.words if status else ""
 
 
-def test_it_holds_at_once_and_is_told_and_recorded_before_it_is_asked_for(site: AccessSite) -> None:
+def test_it_is_granted_at_once_after_a_report_and_a_ledger_entry(site: AccessSite) -> None:
     chat = Chat(down=True)
     workspace = replace(site.as_person("ana"), channel=chat)
     path, why = site.secret.path, "it is on fire"
@@ -71,7 +71,7 @@ def test_it_holds_at_once_and_is_told_and_recorded_before_it_is_asked_for(site: 
     assert request.digest in recorded(workspace, "break glass")[-1][1]
 
 
-def test_nobody_breaks_a_glass_that_the_policy_does_not_name(site: AccessSite) -> None:
+def test_access_without_approval_needs_a_policy_that_allows_it(site: AccessSite) -> None:
     plain = replace(site, policy={**site.policy, "break_glass": False})
     with pytest.raises(Denied, match="it allows no break-glass"):
         plain.break_glass()
@@ -81,21 +81,19 @@ def test_nobody_breaks_a_glass_that_the_policy_does_not_name(site: AccessSite) -
     assert plain.state(asked) is RequestState.VOID
 
 
-def test_a_denial_and_a_condition_hold_for_who_breaks_the_glass_too(site: AccessSite) -> None:
+def test_denials_and_conditions_also_apply_to_access_without_approval(site: AccessSite) -> None:
     workspace = replace(site, policy={**site.policy, "conditions": {"logins": ["oidc"]}}).as_person("ana")
     with pytest.raises(Denied, match="not at oidc"):
         requests.ask_for_access(workspace, site.secret.path, HOUR, "it is on fire", break_glass=True)
 
 
-def test_nobody_breaks_it_where_nobody_else_could_review_it(site: AccessSite) -> None:
+def test_access_without_approval_needs_another_person_who_could_review_it(site: AccessSite) -> None:
     alone = replace(site, settings=ApprovalSettings(approvers={"ana": site.settings.approvers["ana"]}))
     with pytest.raises(Denied, match="no one could review it"):
         alone.break_glass()
 
 
-def test_it_stays_open_and_is_overdue_after_a_day_whatever_becomes_of_the_access(
-    site: AccessSite, broken: AccessRequest
-) -> None:
+def test_the_review_stays_open_and_is_overdue_after_a_day(site: AccessSite, broken: AccessRequest) -> None:
     workspace = site.as_person("cleo")
     assert state_of(site, broken).startswith("due until ")
     late = replace(workspace, hub_clock=lambda: datetime.fromisoformat(broken.asked_at) + REVIEW_WITHIN)
@@ -104,7 +102,7 @@ def test_it_stays_open_and_is_overdue_after_a_day_whatever_becomes_of_the_access
     assert (glass.reviewed_by, glass.entity) == ("", site.people["ana"].entity)
 
 
-def test_somebody_else_reviews_it_and_signs_what_they_have_found(site: AccessSite, broken: AccessRequest) -> None:
+def test_another_person_reviews_it_and_signs_the_finding(site: AccessSite, broken: AccessRequest) -> None:
     workspace = site.as_person("bea")
     review_access(workspace, broken.id, "three queries, all of the report")
     assert state_of(site, broken) == "reviewed by bea"
@@ -119,7 +117,7 @@ def test_somebody_else_reviews_it_and_signs_what_they_have_found(site: AccessSit
 @pytest.mark.parametrize(
     ("who", "why"), [("ana", "you have asked for it yourself"), ("dora", "is not among the approvers")]
 )
-def test_who_has_broken_it_and_who_is_named_nowhere_review_nothing(
+def test_neither_the_requester_nor_an_unlisted_person_can_review_it(
     site: AccessSite, broken: AccessRequest, who: str, why: str
 ) -> None:
     workspace = site.as_person(who)
@@ -129,7 +127,7 @@ def test_who_has_broken_it_and_who_is_named_nowhere_review_nothing(
     assert state_of(site, broken).startswith("due until ")
 
 
-def test_a_review_that_was_written_past_the_command_counts_for_nothing(site: AccessSite, broken: AccessRequest) -> None:
+def test_a_review_written_directly_to_the_hub_is_ignored(site: AccessSite, broken: AccessRequest) -> None:
     at, other = "2026-11-27T12:00:00+00:00", site.break_glass()
     own, bea = site.people["ana"], site.settings.approvers["bea"]
     for reviewer, signer, about, finding in (
@@ -148,7 +146,7 @@ def test_a_review_that_was_written_past_the_command_counts_for_nothing(site: Acc
     assert state_of(site, broken, replace(site.as_person("cleo"), approvals=twice)).startswith("due until ")
 
 
-def test_what_goes_on_still_or_was_approved_is_not_reviewed_and_nothing_is_no_finding(
+def test_active_or_approved_access_is_not_reviewed_and_an_empty_finding_is_refused(
     site: AccessSite, broken: AccessRequest
 ) -> None:
     bea = site.as_person("bea")
@@ -163,7 +161,7 @@ def test_what_goes_on_still_or_was_approved_is_not_reviewed_and_nothing_is_no_fi
     assert review_access(later, going.id, "all is well").review
 
 
-def test_the_commands_tell_of_it_until_it_is_reviewed(
+def test_the_commands_report_it_until_it_is_reviewed(
     site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, path = shell(site, tmp_path, monkeypatch), site.secret.path
@@ -186,7 +184,7 @@ def test_the_commands_tell_of_it_until_it_is_reviewed(
     assert json.loads(run("ana", "access", "show", request, "--json").stdout)["review"] == "reviewed by bea"
 
 
-def test_who_writes_a_request_past_the_command_is_told_of_before_anything_is_given(
+def test_a_request_written_directly_to_the_hub_is_reported_before_access_is_given(
     lab: Lab, people: dict[str, Person]
 ) -> None:
     given = given_site(lab, people_with_least_rights(lab), reader_role(lab), break_glass=True)

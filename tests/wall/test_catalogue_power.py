@@ -1,4 +1,4 @@
-"""A person who may merge one line into the catalogue gets no credential, file or host beyond it."""
+"""A catalogue change reaches no credential, file or host that the operator did not allow."""
 
 import ipaddress
 import json
@@ -72,7 +72,7 @@ def problems(directory: Path, text: str, env: dict[str, str] | None = None) -> l
 
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize("path", ["targets/main", "targets", "targets/mine2", "fingerprint-key", "webhooks/mine"])
-def test_the_login_of_another_target_is_sent_to_no_host_of_ones_own(kind: str, path: str, tmp_path: Path) -> None:
+def test_the_login_of_another_target_is_not_sent_to_the_authors_host(kind: str, path: str, tmp_path: Path) -> None:
     (flaw,) = problems(tmp_path, f"targets:\n  mine: {{ kind: {kind}, {TARGETS[kind]}, admin: {path} }}\n")
     assert "targets.mine.admin: it may only be read from the hub at targets/mine or below" in flaw
     assert problems(tmp_path, f"targets:\n  mine: {{ kind: {kind}, {TARGETS[kind]}, admin: targets/mine }}\n") == []
@@ -88,7 +88,7 @@ def test_a_consumer_is_signed_to_with_no_key_of_another(path: str, tmp_path: Pat
     )
 
 
-def test_no_name_makes_a_path_of_another_ones_own(tmp_path: Path) -> None:
+def test_a_name_can_not_claim_another_secrets_path(tmp_path: Path) -> None:
     text = "targets:\n  main/x: { kind: redis, host: evil.example.com, admin: targets/main/x }\n"
     assert "targets.main/x: this name can't be used" in problems(tmp_path, text)[0]
 
@@ -160,14 +160,14 @@ METADATA = [
 
 
 @pytest.mark.parametrize("host", METADATA)
-def test_nothing_is_sent_to_where_a_cloud_gives_out_credentials(host: str, tmp_path: Path) -> None:
+def test_nothing_is_sent_to_a_clouds_metadata_service(host: str, tmp_path: Path) -> None:
     text = f'consumers:\n  mine: {{ url: "https://{host}/", signing_key: webhooks/mine }}\n'
     (flaw,) = problems(tmp_path, text)
     assert "consumers.mine.url: no catalogue may use this host" in flaw
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_name_that_leads_to_where_a_cloud_gives_out_credentials_is_sent_nothing(
+def test_a_name_that_resolves_to_a_metadata_service_is_sent_nothing(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This machine is taken for such a place: what listens here hears nothing."""
@@ -270,7 +270,7 @@ def test_a_directory_without_a_port_is_spoken_to_at_its_usual_one_alone(tls: str
 
 
 @pytest.mark.parametrize("mark", ["userPassword", "USERPASSWORD", "unicodePwd", "userAccountControl", "member"])
-def test_no_mark_of_a_rotation_is_put_where_it_would_let_somebody_in(mark: str, tmp_path: Path) -> None:
+def test_a_rotation_mark_is_never_written_where_it_grants_access(mark: str, tmp_path: Path) -> None:
     directory = "kind: ldap, host: ldap.example.com, account_dn: 'uid={{account}},dc=x', admin: targets/mine"
     (flaw,) = problems(tmp_path, f"targets:\n  mine: {{ {directory}, mark: {mark} }}\n")
     assert "this attribute decides who may log in" in flaw
@@ -326,7 +326,7 @@ def test_a_pattern_with_a_port_allows_that_port_alone(tmp_path: Path) -> None:
         "kind: github-actions, repository: evil/repo, token_file: /etc/app/token",
     ],
 )
-def test_a_cloud_account_of_somebody_else_gets_no_copy(entry: str, tmp_path: Path) -> None:
+def test_a_foreign_cloud_account_gets_no_copy(entry: str, tmp_path: Path) -> None:
     env = {VARIABLE: str(operators_file(tmp_path, accounts=["111122223333", "ml-*", "octo/*"], files=["/etc/app"]))}
     (flaw,) = problems(make(tmp_path / "catalogue"), f"stores:\n  mine: {{ {entry} }}\n", env)
     assert "the operator's file does not allow the account" in flaw
@@ -471,7 +471,7 @@ def test_a_file_of_this_process_is_neither_sent_nor_written_over(name: str, tmp_
         "RELATIVE",
     ],
 )
-def test_a_file_that_stands_within_a_variable_is_not_sent(value: str, tmp_path: Path) -> None:
+def test_a_file_named_by_a_variable_is_not_sent(value: str, tmp_path: Path) -> None:
     login = make(tmp_path / "login") / "file"
     login.write_text("CANARY")
     env = {VARIABLE: str(operators_file(tmp_path, files=[str(tmp_path)]))}
@@ -571,7 +571,7 @@ def test_a_copy_is_written_below_a_directory_of_the_operators_alone(tmp_path: Pa
             assert "lists no directory under `directories`" in flaw
 
 
-def test_no_copy_is_written_where_it_is_kept_who_has_read_what(tmp_path: Path) -> None:
+def test_no_copy_is_written_to_the_access_trail(tmp_path: Path) -> None:
     catalogue, policy = make(tmp_path / "catalogue"), operators_file(tmp_path, directories=[str(tmp_path)])
     env = {VARIABLE: str(policy), "KEYTURN_TRAIL": str(tmp_path / "reads"), "KEYTURN_ACCESS_LOGS": f"{tmp_path}/got"}
     for place in ("reads/spool", "got/apps"):
@@ -588,7 +588,7 @@ def test_no_copy_is_written_to_keyturns_state_its_cache_or_the_catalogue(tmp_pat
 
 
 @pytest.mark.parametrize("key", ["kubeconfig", "token_file"])
-def test_what_a_copy_was_written_to_is_not_read_back_as_a_way_into_a_cluster(key: str, tmp_path: Path) -> None:
+def test_a_file_that_a_copy_was_written_to_is_not_used_as_a_kubeconfig(key: str, tmp_path: Path) -> None:
     """A kubeconfig may name a program to run: one that the catalogue could write itself would run it here."""
     server = ", server: 'https://k8s.example.com'" if key == "token_file" else ""
     text = f"""
@@ -604,7 +604,7 @@ stores:
     assert "it is in the catalogue's directory" in problems(tmp_path / "catalogue", beside, env)[0]
 
 
-def test_files_lie_where_the_operator_says_and_a_link_leads_nowhere_else(tmp_path: Path) -> None:
+def test_files_are_only_in_the_operators_directories_also_through_links(tmp_path: Path) -> None:
     ours, theirs = make(tmp_path / "ours"), make(tmp_path / "theirs")
     (ours / "link").symlink_to(theirs / "token")
     env = {VARIABLE: str(operators_file(tmp_path, files=[str(ours)]))}
@@ -734,7 +734,7 @@ def test_a_request_that_names_a_value_many_times_is_not_made() -> None:
         templates.fill_all(["{{note}}" * 1_000] * 1_000, values)
 
 
-def test_what_tries_a_new_key_is_given_nothing_of_the_admins(tmp_path: Path) -> None:
+def test_the_test_of_a_new_key_gets_no_admin_credential(tmp_path: Path) -> None:
     text = """
 targets: { api: { kind: http-api, url: "https://api.example.com", admin: targets/api } }
 secrets:

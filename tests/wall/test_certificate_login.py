@@ -1,4 +1,4 @@
-"""A client certificate logs in over TLS only with its key: another one, or a proxy's claim, does not."""
+"""Certificate login: only the role's own certificate, with its key, is accepted."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Who chooses a path, a principal or a program's name, and would have a chat read it as markup."""
+"""Notifications: paths and names are shown as text, never as markup."""
 
 from typing import Any
 
@@ -35,11 +35,11 @@ def sent(service: HTTPServer, address: str) -> dict[str, Any]:
     return dict(request.get_json())
 
 
-def test_a_service_that_shows_its_own_markup_is_told_that_it_is_text(service: HTTPServer) -> None:
+def test_a_channel_with_its_own_markup_gets_escaped_text(service: HTTPServer) -> None:
     assert sent(service, SLACK)["mrkdwn"] is False
 
 
-def test_a_service_that_shows_html_is_given_it_escaped(service: HTTPServer) -> None:
+def test_an_html_channel_gets_escaped_text(service: HTTPServer) -> None:
     text = sent(service, TELEGRAM)["text"]
     assert "<b>ana</b>" not in text
     assert "&lt;b&gt;ana" in text

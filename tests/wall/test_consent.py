@@ -1,4 +1,4 @@
-"""Much is not ended by a slip, a script or a form: without the right number nothing is changed."""
+"""Revoking many secrets requires their exact number."""
 
 from datetime import UTC, datetime
 
@@ -61,28 +61,28 @@ def test_more_than_five_secrets_need_their_number(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("expect", [1, 5, 7, 10_000])
-def test_another_number_than_the_right_one_ends_nothing(lab: Lab, expect: int) -> None:
+def test_a_wrong_number_revokes_nothing(lab: Lab, expect: int) -> None:
     attempt = Attempt(lab, *(lab.generated() for _ in range(6)))
     attempt.assert_refused(6, Selection(tuple(sorted(one.path for one in attempt.secrets))), expect)
 
 
 @pytest.mark.parametrize("pattern", ["**", "**/*", "*/**"])
-def test_whatever_there_is_needs_its_number_however_little_it_is(lab: Lab, pattern: str) -> None:
+def test_revoking_everything_needs_the_number_however_small(lab: Lab, pattern: str) -> None:
     attempt = Attempt(lab, lab.generated(), lab.generated())
     attempt.assert_refused(2, select_secrets(attempt.workspace, Selector(paths=(pattern,))))
 
 
-def test_what_is_not_replaced_needs_its_number_even_alone(lab: Lab) -> None:
+def test_a_secret_without_replacement_needs_the_number_even_alone(lab: Lab) -> None:
     attempt = Attempt(lab, lab.generated())
     attempt.assert_refused(1, Selection((attempt.secrets[0].path,)), mode=Mode.REVOKE_ONLY)
 
 
-def test_a_number_that_is_wrong_for_a_single_secret_ends_nothing_either(lab: Lab) -> None:
+def test_a_wrong_number_for_a_single_secret_revokes_nothing(lab: Lab) -> None:
     attempt = Attempt(lab, lab.generated())
     attempt.assert_refused(1, Selection((attempt.secrets[0].path,)), expect=2)
 
 
-def test_leases_by_their_prefix_need_their_number(lab: Lab) -> None:
+def test_revoking_leases_by_prefix_needs_their_number(lab: Lab) -> None:
     secret = lab.dynamic()
     attempt = Attempt(lab, secret)
     selection = select_secrets(attempt.workspace, Selector(lease_prefix=f"database/creds/{secret.role}"))
@@ -91,7 +91,7 @@ def test_leases_by_their_prefix_need_their_number(lab: Lab) -> None:
     assert lab.logs_in(secret.first)
 
 
-def test_the_right_number_ends_them_and_who_comes_back_to_it_need_not_say_it_again(lab: Lab) -> None:
+def test_the_right_number_revokes_them_and_a_resumed_incident_does_not_ask_again(lab: Lab) -> None:
     attempt = Attempt(lab, *(lab.generated() for _ in range(6)))
     selection = Selection(tuple(sorted(one.path for one in attempt.secrets)))
     opened = attempt.begin(selection, 6)
@@ -101,13 +101,13 @@ def test_the_right_number_ends_them_and_who_comes_back_to_it_need_not_say_it_aga
     assert all(lab.current(secret)["value"] != secret.first["value"] for secret in attempt.secrets)
 
 
-def test_few_secrets_and_one_need_no_word(lab: Lab) -> None:
+def test_up_to_five_secrets_need_no_number(lab: Lab) -> None:
     attempt = Attempt(lab, *(lab.generated() for _ in range(5)))
     assert attempt.begin(Selection(tuple(sorted(one.path for one in attempt.secrets)))).closed_at is None
 
 
 @pytest.mark.parametrize("lease", ["auth/approle/login/h1", "AUTH/token/create/x", "/auth/userpass/login/a", "sys/x"])
-def test_a_login_that_somebody_has_written_into_a_secret_is_not_ended_as_its_lease(lab: Lab, lease: str) -> None:
+def test_a_login_written_into_a_secret_is_not_revoked_as_its_lease(lab: Lab, lease: str) -> None:
     with pytest.raises(Invalid, match="logins and the hub's own"):
         lab.hub.revoke_lease(lease)
 

@@ -1,4 +1,4 @@
-"""An attacker in one container has its own login and networks only, and can write nothing.
+"""A container has only its own login and networks, and a read-only file system.
 
 Read from the compose files, as Compose reads them. What the containers run is tried in tests/test_compose_run.py.
 """
@@ -74,7 +74,7 @@ def test_no_container_has_the_login_of_another(services: dict[str, Any], volume:
     assert writers <= PREPARING | makers
 
 
-def test_the_root_token_is_with_the_hub_that_makes_it_and_with_whoever_prepares(services: dict[str, Any]) -> None:
+def test_only_the_hub_and_the_setup_container_have_the_root_token(services: dict[str, Any]) -> None:
     assert holders(services, "openbao") == {"files", "openbao", "prepare"}
     for name, service in services.items():
         assert f"{HOME}/openbao" not in json.dumps(service.get("environment", {})), name
@@ -84,7 +84,7 @@ def test_the_key_of_the_authority_is_with_its_maker_alone(services: dict[str, An
     assert holders(services, "authority") == {"files"}
 
 
-def test_what_a_server_has_to_itself_is_with_nobody_else_that_runs_on(services: dict[str, Any]) -> None:
+def test_no_other_running_container_has_a_servers_private_files(services: dict[str, Any]) -> None:
     for volume in (name for service in services.values() for name in named_volumes(service)):
         if volume.startswith("server-"):
             assert holders(services, volume) == {"files", volume.removeprefix("server-")}, volume
@@ -92,7 +92,7 @@ def test_what_a_server_has_to_itself_is_with_nobody_else_that_runs_on(services: 
     assert holders(services, "prefect") == {"prefect-server"}
 
 
-def test_the_seal_the_witnesses_keys_and_the_emulators_data_are_no_part_of_what_lets_others_in(
+def test_the_seal_witness_keys_and_emulator_data_are_not_in_shared_credentials(
     services: dict[str, Any],
 ) -> None:
     hub = (ROOT / "local" / "containers" / "openbao.json").read_text()
@@ -104,7 +104,7 @@ def test_the_seal_the_witnesses_keys_and_the_emulators_data_are_no_part_of_what_
         assert options(services[name]["command"])["data"] == f"{HOME}/servers/{name}"
 
 
-def test_nobody_but_the_workers_writes_the_ledger_and_the_notary_holds_no_login_to_a_cloud(
+def test_only_workers_write_the_ledger_and_the_notary_has_no_cloud_login(
     services: dict[str, Any],
 ) -> None:
     assert holders(services, "ledger") == {"prepare", "prefect-worker", "revoker", "notary", "serve"}
@@ -128,7 +128,7 @@ def test_a_process_in_a_container_becomes_no_more_than_it_is_and_writes_nothing_
     assert "\nUSER 10001:10001\n" in (ROOT / "deployments" / "Dockerfile").read_text()
 
 
-def test_one_container_takes_the_machine_from_no_other(confined: dict[str, Any]) -> None:
+def test_no_container_uses_up_the_machines_resources(confined: dict[str, Any]) -> None:
     for name, service in confined.items():
         assert 0 < service["pids_limit"] <= 1024, name
         assert 0 < service["cpus"] <= 2, name
@@ -172,7 +172,7 @@ def test_every_container_is_in_its_networks_alone(services: dict[str, Any]) -> N
         assert ("networks" in service) != (service.get("network_mode") == "none"), name
 
 
-def test_no_network_leads_outside_but_that_of_the_page(compose: dict[str, Any], services: dict[str, Any]) -> None:
+def test_only_the_pages_network_reaches_outside(compose: dict[str, Any], services: dict[str, Any]) -> None:
     inward = {name for name, network in compose["networks"].items() if network == {"internal": True}}
     assert set(compose["networks"]) - inward == OPEN
     assert attached(services, "page") == {"prefect-server"}
@@ -189,7 +189,7 @@ def spoken_to(service: dict[str, Any]) -> Iterator[str]:
     yield from re.findall(r"(?:https://|=|\": \")([a-z][a-z0-9-]*):\d{4}", told)
 
 
-def test_whoever_is_told_of_a_server_reaches_it(services: dict[str, Any]) -> None:
+def test_a_container_reaches_each_server_in_its_settings(services: dict[str, Any]) -> None:
     table = documented()
     asked = {(client, server) for serves, asks in table.values() for client in asks for server in serves}
     for name, service in services.items():

@@ -1,4 +1,4 @@
-"""Who has got into the hub or a store, and would tell a decoy from what is used."""
+"""Decoys can't be distinguished from secrets in use."""
 
 import json
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def shape(data: Any) -> Any:
     return [shape(item) for item in data] if isinstance(data, list) else type(data).__name__
 
 
-def test_nothing_that_is_kept_of_a_decoy_tells_it_from_what_is_used(pair: Pair) -> None:
+def test_stored_data_of_a_decoy_looks_like_that_of_a_real_secret(pair: Pair) -> None:
     decoy, used = pair.seen(pair.decoy), pair.seen(pair.used)
     assert shape(decoy) == shape(used)
     assert "decoy" not in json.dumps(decoy, default=str).lower()
@@ -105,7 +105,7 @@ def test_nothing_that_is_kept_of_a_decoy_tells_it_from_what_is_used(pair: Pair) 
 
 
 @pytest.mark.parametrize("policies", [["root"], []], ids=["given", "refused"])
-def test_whoever_asks_for_a_decoy_is_an_alarm_and_keyturn_is_none(pair: Pair, policies: list[str]) -> None:
+def test_reading_a_decoy_raises_an_alarm_unless_keyturn_does(pair: Pair, policies: list[str]) -> None:
     assert pair.alerts() == []
     pair.read(policies)
     (alert,) = pair.alerts()
@@ -120,7 +120,7 @@ def test_a_decoy_does_not_age(pair: Pair) -> None:
     assert pair.opened.sender.told == []
 
 
-def test_what_becomes_a_decoy_is_one_while_its_log_is_read(pair: Pair) -> None:
+def test_a_secret_that_becomes_a_decoy_counts_at_once_for_log_reading(pair: Pair) -> None:
     before = pair.opened.workspace
     workspaces = [before]
     policies = CurrentPolicies(lambda: workspaces[-1])

@@ -1,4 +1,4 @@
-"""Whoever keeps an ended value where an application reads: a copy that was not cleared, a store put back, an outage."""
+"""Applications are never given a value that was revoked."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -63,7 +63,7 @@ def refused(client: SecretClient) -> type[KeyturnError]:
     return error.type
 
 
-def test_a_copy_that_is_not_cleared_yet_gives_nothing_and_the_notice_waits_for_nothing(
+def test_a_copy_that_is_not_cleared_yet_gives_nothing_and_delays_no_notice(
     client: SecretClient, store: MemoryStore
 ) -> None:
     assert answer(client, ENDED) == 200
@@ -72,13 +72,13 @@ def test_a_copy_that_is_not_cleared_yet_gives_nothing_and_the_notice_waits_for_n
     assert refused(client) is NotFound
 
 
-def test_an_older_version_that_a_store_is_put_back_to_is_refused_too(client: SecretClient, store: MemoryStore) -> None:
+def test_an_older_version_in_a_restored_store_is_refused(client: SecretClient, store: MemoryStore) -> None:
     assert answer(client, ENDED) == 200
     keep(store, 5, '{"password": "leaked"}', NOW - timedelta(days=9))
     assert refused(client) is Unavailable
 
 
-def test_a_next_source_that_keeps_it_is_no_way_around_while_the_first_is_away(store: MemoryStore) -> None:
+def test_a_fallback_source_does_not_return_the_ended_value_in_an_outage(store: MemoryStore) -> None:
     hub = MemorySource("hub", **{PATH: 7})
     with SecretClient([hub, StoreSource(store, {PATH: COPY})], poll=0, patience=0) as client:
         client.get(PATH)
@@ -87,18 +87,18 @@ def test_a_next_source_that_keeps_it_is_no_way_around_while_the_first_is_away(st
         assert refused(client) is Unavailable
 
 
-def test_what_takes_its_place_later_is_given(client: SecretClient, store: MemoryStore) -> None:
+def test_its_later_replacement_is_returned(client: SecretClient, store: MemoryStore) -> None:
     assert answer(client, ENDED) == 200
     keep(store, 8, '{"password": "fresh"}', NOW + timedelta(seconds=5))
     assert client.get(PATH)["password"].reveal() == "fresh"
 
 
-def test_nobody_else_can_say_that_a_version_has_ended(client: SecretClient) -> None:
+def test_only_the_source_can_report_that_a_version_has_ended(client: SecretClient) -> None:
     assert answer(client, ENDED, Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")) == 401
     assert client.get(PATH).version == 7
 
 
-def test_the_end_of_a_replacement_is_no_repeat_of_the_notice_that_it_was_one() -> None:
+def test_the_end_of_a_replacement_is_not_taken_for_a_repeated_notice() -> None:
     receiver, heard = Receiver([KEY]), list[Notice]()
     replacing = Notice(SECRET_REVOKED, PATH, 7, NOW)
     for notice in (replacing, ENDED, ENDED):

@@ -1,4 +1,4 @@
-"""A server that says what the next page is may say it for ever: no listing runs on, and none is taken for whole."""
+"""Listings from a server that never ends them are stopped and never taken as complete."""
 
 from collections.abc import Callable
 from concurrent import futures
@@ -55,7 +55,7 @@ def few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_a_list_without_an_end_is_given_up(serve: Serve, kind: str) -> None:
+def test_an_endless_list_is_given_up(serve: Serve, kind: str) -> None:
     act, documents = ENDLESS[kind]
     server, place = serve(answers_in_turn(documents), act)
     with pytest.raises(Unavailable, match=f"does not end within {MOST} pages"):
@@ -72,7 +72,7 @@ def test_a_list_that_leads_back_to_the_same_page_is_given_up(serve: Serve, kind:
     assert len(server.requests) <= 3
 
 
-def test_folders_within_one_another_without_an_end_are_given_up(serve: Serve) -> None:
+def test_endlessly_nested_folders_are_given_up(serve: Serve) -> None:
     _, place = serve(answers_in_turn(lambda *_: {"data": {**LOGIN, "keys": ["deeper/"]}}), list_vault)
     with pytest.raises(Unavailable, match="more than 100 deep"):
         list_vault(place)
@@ -89,14 +89,14 @@ def test_a_page_at_another_address_is_not_asked_for(serve: Serve) -> None:
     assert TOKEN not in str(raised.value)
 
 
-def test_an_answer_that_is_no_list_is_no_empty_one(serve: Serve) -> None:
+def test_an_answer_that_is_no_list_is_not_taken_as_empty(serve: Serve) -> None:
     _, place = serve(answers_in_turn(lambda *_: {}), list_github)
     with pytest.raises(Unavailable, match="no list"):
         list_github(place)
 
 
 @pytest.mark.parametrize("changing", [True, False])
-def test_a_list_of_google_cloud_without_an_end_is_given_up(changing: bool) -> None:
+def test_an_endless_list_of_google_cloud_is_given_up(changing: bool) -> None:
     asked = list[bytes]()
 
     def answer(request: bytes, _: object) -> bytes:
@@ -120,7 +120,7 @@ def test_a_list_of_google_cloud_without_an_end_is_given_up(changing: bool) -> No
     assert len(asked) <= MOST + 2
 
 
-def test_pages_may_go_on_as_long_as_each_is_another() -> None:
+def test_pages_may_continue_as_long_as_each_is_new() -> None:
     guard = PageGuard("list", "store:*")
     assert [guard.follow(token) for token in ("a", "b", "c")] == ["a", "b", "c"]
 

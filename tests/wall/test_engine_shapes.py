@@ -1,4 +1,4 @@
-"""A catalogue that describes an engine of the hub gets its credentials, and none of its settings or other paths."""
+"""A catalogue's engine description reaches the engine's credentials, and no settings or other paths."""
 
 from typing import Any
 

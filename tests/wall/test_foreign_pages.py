@@ -1,4 +1,4 @@
-"""A page of another origin, open in the browser of whoever runs the local stack, reaches nothing of its Prefect server.
+"""A web page of another origin can't reach the local stack's Prefect server.
 
 The door alone is tried here, before a small application; before Prefect in tests/deployments/test_whole_stack.py.
 """
@@ -56,12 +56,12 @@ def asked(
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_name_that_was_bound_anew_to_loopback_is_not_served(host: bytes, method: str) -> None:
+def test_a_name_rebound_to_loopback_is_refused(host: bytes, method: str) -> None:
     assert asked((b"host", host), JSON, method=method)["status"] == 421
 
 
 @pytest.mark.parametrize("headers", [(JSON,), (HOST, HOST, JSON), (HOST, (b"host", b"evil.example"), JSON)])
-def test_no_host_or_two_is_not_served(headers: Headers) -> None:
+def test_a_request_with_no_host_or_two_is_refused(headers: Headers) -> None:
     assert asked(*headers)["status"] == 421
 
 
@@ -93,7 +93,7 @@ def test_a_page_of_another_origin_opens_no_websocket(origin: bytes) -> None:
 @pytest.mark.parametrize(
     ("method", "mode"), [("GET", b"no-cors"), ("GET", b"cors"), ("POST", b"navigate"), ("POST", b"no-cors")]
 )
-def test_what_a_browser_says_of_a_foreign_page_is_believed(site: bytes, method: str, mode: bytes) -> None:
+def test_the_browsers_fetch_metadata_of_a_foreign_page_is_respected(site: bytes, method: str, mode: bytes) -> None:
     said = ((b"sec-fetch-site", site), (b"sec-fetch-mode", mode))
     assert asked(HOST, JSON, *said, method=method)["status"] == 403
 
@@ -135,7 +135,7 @@ def test_its_own_page_its_clients_and_links_to_it_are_let_in(method: str, header
     assert asked(HOST, *headers, method=method)["status"] == 200
 
 
-def test_its_own_page_is_let_ask_nobody_else() -> None:
+def test_its_own_page_may_send_requests_to_no_other_server() -> None:
     headers = asked(HOST, method="GET", own=["https://127.0.0.1:4200", "https://prefect.example.com"])["headers"]
     policy = dict(headers)[b"content-security-policy"].decode()
     kind, *places = policy.split()

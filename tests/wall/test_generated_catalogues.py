@@ -1,4 +1,4 @@
-"""Whatever a catalogue says: no rendered right, file or host of one that loads is outside what it may have."""
+"""Random catalogues that load contain no right, file or host outside the allowed lists."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.checks import consistency, permissions
-from keyturn.catalogue.files.source import RECIPE_ENDING
+from keyturn.catalogue.files.parse import RECIPE_ENDING
 from keyturn.catalogue.hub_entries import database_roles
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.errors import Invalid

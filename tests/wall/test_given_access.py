@@ -1,4 +1,4 @@
-"""Access is in the requester's hands only, and ends when a condition no longer holds."""
+"""Approved access reaches the requester only, and ends when its conditions no longer hold."""
 
 import json
 from dataclasses import asdict, replace
@@ -68,7 +68,7 @@ def lives(site: GivenSite, account: str) -> bool:
 # --- in other hands
 
 
-def test_a_wrapping_that_another_has_opened_is_an_alarm_and_ends_at_once_though_nobody_comes_for_it(
+def test_a_wrapping_opened_by_another_raises_an_alarm_and_ends_the_access(
     site: GivenSite,
 ) -> None:
     told = list[Announcement]()
@@ -85,7 +85,7 @@ def test_a_wrapping_that_another_has_opened_is_an_alarm_and_ends_at_once_though_
         site.open(grant.request)
 
 
-def test_whoever_comes_second_is_told_that_it_is_stolen_and_it_ends(site: GivenSite) -> None:
+def test_a_requester_who_finds_it_opened_learns_of_the_theft_and_it_ends(site: GivenSite) -> None:
     grant = site.given()
     account = thief(site, grant)
     with pytest.raises(Rewritten, match="someone else opened it before you"):
@@ -105,7 +105,7 @@ def test_a_thief_who_comes_between_two_calls_is_seen(site: GivenSite) -> None:
     assert site.sweep().ended[grant.place].startswith("the requester reports")
 
 
-def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: GivenSite) -> None:
+def test_a_replaced_wrapping_is_not_opened(site: GivenSite) -> None:
     grant = site.given()
     root = site.lab.root
     made = root.adapter.post(
@@ -120,7 +120,7 @@ def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: GivenSite) -> No
     assert grant.place in site.sweep().ended
 
 
-def test_nobody_but_the_requester_may_read_what_opens_it_nor_make_a_receipt_for_them(site: GivenSite) -> None:
+def test_only_the_requester_may_read_its_wrapping_token_and_write_its_receipt(site: GivenSite) -> None:
     grant = site.given()
     dora = person(site.lab, "dora", policies=["keyturn-requester", "keyturn-approver"], rules="").hub()
     for hub in (dora, site.at_work("bea").hub):
@@ -165,7 +165,7 @@ def test_a_policy_that_has_changed_or_an_approver_who_was_removed_ends_what_they
     assert other.place in ended
 
 
-def test_who_has_left_the_group_or_is_disabled_has_nothing_any_more(site: GivenSite, lab: Lab) -> None:
+def test_a_person_who_left_the_group_or_is_disabled_loses_access(site: GivenSite, lab: Lab) -> None:
     identity, ana = lab.root.secrets.identity, site.access.people["ana"].entity
     group = identity.create_or_update_group(name=fresh(), member_entity_ids=[ana])["data"]["id"]
     changes: Any = {"subjects": {"groups": [group]}}
@@ -175,7 +175,7 @@ def test_who_has_left_the_group_or_is_disabled_has_nothing_any_more(site: GivenS
     assert ended_by(site, grant, **changes) == "no policy covers this secret and requester"
 
 
-def test_a_login_that_is_gone_ends_nothing_and_hours_that_are_over_do(site: GivenSite) -> None:
+def test_an_expired_login_ends_no_access_and_expired_hours_do(site: GivenSite) -> None:
     login, hours = {"login_within": "1h"}, {"hours": {"from": "00:00", "to": "00:01"}}
     grant = site.given(conditions=login)
     request = requests.find_request(site.at_work("bea"), grant.request)
@@ -199,7 +199,7 @@ def noon(grant: AccessGrant) -> datetime:
     return issued_at if issued_at.minute or issued_at.hour else issued_at + timedelta(minutes=2)
 
 
-def test_an_incident_about_the_secret_ends_it_though_whoever_opened_it_has_died(site: GivenSite) -> None:
+def test_an_incident_about_the_secret_ends_it_although_its_process_died(site: GivenSite) -> None:
     grant = site.given()
     workspace = replace(site.lab.open(site.access.secret).workspace, clock=site.lab.hub.now)
     path, incident, now = site.access.secret.path, fresh(), workspace.clock()
@@ -208,7 +208,7 @@ def test_an_incident_about_the_secret_ends_it_though_whoever_opened_it_has_died(
     assert ended_by(site, site.given()) == "", "one that was given since is not about it"
 
 
-def test_an_alert_about_whoever_has_it_ends_it(site: GivenSite) -> None:
+def test_an_alert_about_its_holder_ends_it(site: GivenSite) -> None:
     grant = site.given()
     assert site.access.people["ana"].name in grant.principal
     asked = list[tuple[str, datetime]]()
@@ -222,7 +222,7 @@ def test_an_alert_about_whoever_has_it_ends_it(site: GivenSite) -> None:
     assert (grant.principal, datetime.fromisoformat(grant.issued_at)) in asked
 
 
-def test_what_is_given_back_ends_and_is_not_given_where_it_was_not_yet(site: GivenSite) -> None:
+def test_returned_access_ends_and_a_pending_delivery_is_cancelled(site: GivenSite) -> None:
     grant = site.given()
     opened = site.open(grant.request)
     return_access(site.at_work("ana"), grant.request)
@@ -235,14 +235,14 @@ def test_what_is_given_back_ends_and_is_not_given_where_it_was_not_yet(site: Giv
 
 
 @pytest.mark.parametrize("change", [{"purpose": "other"}, {"closed": "denied", "closed_by": "bea"}])
-def test_a_request_that_somebody_has_changed_or_denied_since_ends_it(site: GivenSite, change: dict[str, str]) -> None:
+def test_a_changed_or_denied_request_ends_it(site: GivenSite, change: dict[str, str]) -> None:
     grant = site.given()
     request = requests.find_request(site.at_work("bea"), grant.request)
     site.access.forge(request, **change)
     assert ended_by(site, grant) in ("the request was changed", "denied by bea")
 
 
-def test_what_cant_be_looked_at_ends_nothing_and_stops_no_other(site: GivenSite) -> None:
+def test_an_unreadable_request_ends_nothing_and_stops_no_other(site: GivenSite) -> None:
     grant, other = site.given(), site.given()
     site.lab.keep(grant.place, {"grant": "{}"})
     return_access(site.at_work("ana"), other.request)
@@ -256,7 +256,7 @@ def test_what_cant_be_looked_at_ends_nothing_and_stops_no_other(site: GivenSite)
 # --- by itself
 
 
-def test_it_ends_by_itself_though_no_process_of_keyturns_runs(site: GivenSite) -> None:
+def test_it_ends_by_itself_although_keyturn_does_not_run(site: GivenSite) -> None:
     grant = site.given(timedelta(seconds=2))
     opened = open_access(site.at_work("ana"), grant.request)
     with site.lab.opened(opened.fields) as works:

@@ -1,4 +1,4 @@
-"""No access counts as approved that no policy allows or others have not signed, whatever is written into the hub."""
+"""Access requests are approved only under a policy and with valid signatures."""
 
 import json
 import secrets
@@ -57,7 +57,7 @@ def test_what_no_policy_allows_is_refused_recorded_and_explained(site: AccessSit
     assert recorded(workspace, "ask for access")[-1][0] is Outcome.DENIED
 
 
-def test_who_asks_approves_nothing_by_the_command_or_past_it(site: AccessSite) -> None:
+def test_a_requester_approves_nothing_by_command_or_by_direct_write(site: AccessSite) -> None:
     request, workspace = site.ask(), site.as_person("ana")
     with pytest.raises(Denied, match="you have asked for it yourself"):
         requests.approve_access(workspace, request.id)
@@ -79,7 +79,7 @@ def test_one_who_approves_twice_counts_once(site: AccessSite) -> None:
     assert site.state(request) is RequestState.WAITS
 
 
-def test_a_signature_over_another_request_counts_for_nothing(site: AccessSite) -> None:
+def test_a_signature_over_another_request_is_ignored(site: AccessSite) -> None:
     other, request = site.ask(), site.ask()
     site.forge(request, approvals=tuple(site.approval(name, other.message) for name in ("bea", "cleo")))
     assert site.state(request) is RequestState.WAITS
@@ -112,7 +112,7 @@ def test_approvals_of_one_request_are_not_replayed_under_another_name(site: Acce
     assert site.state(again) is RequestState.WAITS
 
 
-def test_a_request_under_anothers_name_is_taken_for_nobodys(site: AccessSite) -> None:
+def test_a_request_under_another_persons_name_is_ignored(site: AccessSite) -> None:
     request, dora = site.ask(), site.people["dora"].entity
     site.forge(replace(request, entity=dora, purpose="mine"))
     approved = site.approve("bea", request)
@@ -127,7 +127,7 @@ def test_a_request_under_anothers_name_is_taken_for_nobodys(site: AccessSite) ->
         site.approve("bea", old)
 
 
-def test_a_request_in_anothers_folder_is_nobodys(site: AccessSite) -> None:
+def test_a_request_in_another_persons_folder_is_ignored(site: AccessSite) -> None:
     request, name = site.ask(), f"AR-{secrets.token_hex(6)}"
     place = f"grants/{site.people['dora'].entity}/{name}"
     site.lab.keep(place, {"request": json.dumps(asdict(replace(request, id=name)))})
@@ -139,7 +139,7 @@ def test_a_request_in_anothers_folder_is_nobodys(site: AccessSite) -> None:
     assert any(place in str(error) for error in malformed)
 
 
-def test_what_is_over_by_the_hubs_clock_is_neither_approved_nor_good(site: AccessSite) -> None:
+def test_a_request_that_expired_by_the_hubs_clock_is_invalid(site: AccessSite) -> None:
     request = site.ask()
     site.approve("bea", request)
     workspace = site.as_person("cleo")
@@ -150,7 +150,7 @@ def test_what_is_over_by_the_hubs_clock_is_neither_approved_nor_good(site: Acces
     assert requests.status_of(later, requests.find_request(later, request.id)).state is RequestState.OVER
 
 
-def test_a_clock_of_ones_own_makes_nothing_younger(site: AccessSite) -> None:
+def test_a_wrong_local_clock_extends_no_request(site: AccessSite) -> None:
     request = site.ask()
     past = replace(site.as_person("cleo"), clock=lambda: site.lab.hub.now() - timedelta(days=1))
     ended = replace(request, expires_at=(site.lab.hub.now() - timedelta(seconds=2)).isoformat())
@@ -179,7 +179,7 @@ def test_an_approver_who_was_removed_meanwhile_counts_no_more(site: AccessSite) 
     assert status.problems == ("'bea' is not among the approvers of the operator's file",)
 
 
-def test_what_is_denied_or_ended_is_approved_by_nobody(site: AccessSite) -> None:
+def test_a_denied_or_ended_request_can_not_be_approved(site: AccessSite) -> None:
     denied, ended = site.ask(), site.ask()
     requests.deny_access(site.as_person("bea"), denied.id, "not now")
     requests.end_access(site.as_person("cleo"), ended.id)
@@ -190,7 +190,7 @@ def test_what_is_denied_or_ended_is_approved_by_nobody(site: AccessSite) -> None
         requests.end_access(site.as_person("dora"), site.ask().id)
 
 
-def test_with_the_least_rights_one_asks_in_ones_own_name_alone(
+def test_with_least_rights_a_person_requests_only_in_their_own_name(
     site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = site.lab.root
@@ -225,7 +225,7 @@ def test_with_the_least_rights_one_asks_in_ones_own_name_alone(
     assert "it may be asked for: what this login could not look at" in explained.stderr
 
 
-def test_an_explanation_counts_the_approval_that_a_program_needs_more(
+def test_an_explanation_includes_the_extra_approval_that_a_program_needs(
     site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     robot = program(site.lab, "explains")
@@ -241,7 +241,7 @@ def test_an_explanation_counts_the_approval_that_a_program_needs_more(
     assert "one approval more than the policy asks for" in told
 
 
-def test_what_was_mistyped_or_is_done_is_said_as_that(site: AccessSite) -> None:
+def test_a_mistyped_or_completed_request_is_reported_as_such(site: AccessSite) -> None:
     with pytest.raises(Denied, match="the catalogue has no policy 'reader'"):
         requests.ask_for_access(site.as_person("ana"), site.secret.path, HOUR, "a query hangs", policy="reader")
     request = site.ask()

@@ -1,4 +1,4 @@
-"""Who may be one of a host's group, and what those in it are not believed."""
+"""Processes that share reads on a host: who may join, and which answers are trusted."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_a_link_in_its_place_is_not_followed(group: HostGroup, client: SecretCli
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_what_another_user_has_made_is_not_joined(
+def test_a_directory_of_another_user_is_not_joined(
     group: HostGroup, client: SecretClient, monkeypatch: pytest.MonkeyPatch, made: bool
 ) -> None:
     if made:
@@ -86,9 +86,7 @@ def test_a_process_of_another_user_gets_no_answer(
         ask(connection)
 
 
-def test_promises_that_somebody_has_changed_are_not_passed_over(
-    group: HostGroup, client: SecretClient, source: MemorySource
-) -> None:
+def test_tampered_shared_state_is_reported(group: HostGroup, client: SecretClient, source: MemorySource) -> None:
     client.told(rotated(1))
     (group.place / "promises.json").write_text('{"a": "never"}')
     with SecretClient([source], poll=0, host=group) as late, pytest.raises(Invalid, match="it was changed"):
@@ -109,7 +107,7 @@ def test_promises_that_somebody_has_changed_are_not_passed_over(
         b"",
     ],
 )
-def test_what_is_no_question_does_no_harm(
+def test_a_malformed_question_is_ignored(
     group: HostGroup, client: SecretClient, source: MemorySource, sent: bytes
 ) -> None:
     client.get("a")
@@ -124,7 +122,7 @@ def test_what_is_no_question_does_no_harm(
     assert client.get("a").version == 2
 
 
-def test_who_says_that_it_reads_for_all_is_not_believed_what_is_older(
+def test_an_older_answer_of_the_reading_process_is_not_accepted(
     group: HostGroup, client: SecretClient, source: MemorySource
 ) -> None:
     with leading(group, lambda: {"secrets": [secret_data(secret("a", 1)), secret_data(secret("b", 9))]}):
@@ -136,7 +134,7 @@ def test_who_says_that_it_reads_for_all_is_not_believed_what_is_older(
 
 
 @pytest.mark.parametrize("answer", [{}, {"secrets": 1}, {"secrets": [{}]}, {"secrets": ["a"]}])
-def test_who_answers_something_else_is_asked_no_more_for_a_while(
+def test_a_process_with_a_wrong_answer_is_not_asked_for_some_time(
     group: HostGroup, client: SecretClient, source: MemorySource, answer: Any
 ) -> None:
     with leading(group, lambda: answer):
@@ -144,7 +142,7 @@ def test_who_answers_something_else_is_asked_no_more_for_a_while(
     assert source.reads == ["a"]
 
 
-def test_when_it_ends_while_it_is_asked_the_next_one_reads_for_all(
+def test_if_the_reading_process_ends_the_next_one_takes_over(
     group: HostGroup, client: SecretClient, source: MemorySource
 ) -> None:
     def end() -> Any:
@@ -158,7 +156,7 @@ def test_when_it_ends_while_it_is_asked_the_next_one_reads_for_all(
     assert source.reads == ["a"]
 
 
-def test_who_does_not_answer_is_not_waited_for_long(
+def test_a_process_that_does_not_answer_delays_others_only_briefly(
     group: HostGroup, client: SecretClient, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(member, "TAKE_PATIENCE", 0.05)
@@ -214,5 +212,5 @@ def leading(group: HostGroup, answer: Callable[[], Any]) -> Iterator[IO[str]]:
             thread.join()
 
 
-def test_the_answers_of_a_liar_are_what_a_process_of_the_group_would_say() -> None:
+def test_the_forged_answers_of_these_tests_are_well_formed() -> None:
     assert json.loads(json.dumps(secret_data(secret("a", 1))))["fields"] == {"password": "a-1"}

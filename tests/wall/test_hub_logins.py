@@ -1,4 +1,4 @@
-"""No other login is accepted as the worker's, and an opened wrapping is an alarm."""
+"""Hub logins: only the worker's own is accepted, and an opened wrapping raises an alarm."""
 
 import base64
 import json
@@ -90,7 +90,7 @@ def test_a_jwt_of_another_issuer_or_without_a_signature_is_refused(doors: Doors)
         assert "refuses the JWT" in refusal(doors, login)
 
 
-def test_a_role_and_a_method_that_are_not_there_are_named(doors: Doors) -> None:
+def test_a_missing_role_or_method_is_reported(doors: Doors) -> None:
     assert "the role nobody at auth/" in refusal(doors, doors.as_program("nobody"))
     assert "KEYTURN_HUB_AUTH_ROLE" in refusal(doors, doors.as_pod(role="nobody"))
     doors.issue()
@@ -101,7 +101,7 @@ def test_a_role_and_a_method_that_are_not_there_are_named(doors: Doors) -> None:
         doors.jwt = real
 
 
-def test_a_file_without_a_jwt_is_named(doors: Doors) -> None:
+def test_a_file_without_a_jwt_is_reported(doors: Doors) -> None:
     login = doors.as_program()
     for text in ("no-jwt", "a.b.c", "a.W10.c"):
         doors.token.write_text(text)
@@ -130,7 +130,7 @@ def test_a_file_without_a_jwt_is_named(doors: Doors) -> None:
         (Response('{"errors": ["s3cr3t"]}', 500), "failed inside"),
     ],
 )
-def test_an_answer_that_is_none_logs_nobody_in_and_is_not_shown(
+def test_a_malformed_login_answer_is_refused_and_not_shown(
     doors: Doors, httpserver: HTTPServer, answer: Response, problem: str
 ) -> None:
     httpserver.expect_request(f"/v1/auth/{doors.jwt}/login").respond_with_response(answer)
@@ -144,7 +144,7 @@ def test_an_answer_that_is_none_logs_nobody_in_and_is_not_shown(
 # --- wrapped secret ids ------------------------------------------------------------------------------------
 
 
-def test_a_wrap_that_somebody_else_has_opened_is_an_alarm(doors: Doors) -> None:
+def test_a_wrapping_opened_by_another_raises_an_alarm(doors: Doors) -> None:
     login = doors.as_role()
     wrap = doors.wrap.read_text()
     stolen = doors.root.sys.unwrap(wrap)["data"]["secret_id"]
@@ -155,7 +155,7 @@ def test_a_wrap_that_somebody_else_has_opened_is_an_alarm(doors: Doors) -> None:
     assert doors.wrap.exists(), "what tells of it stays"
 
 
-def test_a_wrap_of_somebody_elses_making_is_an_alarm_and_is_not_opened(doors: Doors) -> None:
+def test_a_wrapping_created_by_another_raises_an_alarm_and_is_not_opened(doors: Doors) -> None:
     login = doors.as_role()
     wrap = doors.root.sys.wrap({"secret_id": "of-an-attacker"}, ttl=300)["wrap_info"]["token"]
     doors.wrap.write_text(wrap)
@@ -165,7 +165,7 @@ def test_a_wrap_of_somebody_elses_making_is_an_alarm_and_is_not_opened(doors: Do
     assert doors.root.sys.unwrap(wrap)["data"] == {"secret_id": "of-an-attacker"}
 
 
-def test_what_is_no_wrap_is_refused(doors: Doors) -> None:
+def test_a_token_that_is_no_wrapping_is_refused(doors: Doors) -> None:
     login = doors.as_role()
     doors.wrap.write_text(doors.lab.world.hub_token)
     assert "ALARM" in refusal(doors, login, doors.lab.world.hub_token)
@@ -173,7 +173,7 @@ def test_what_is_no_wrap_is_refused(doors: Doors) -> None:
     assert "KEYTURN_HUB_SECRET_ID_FILE" in refusal(doors, login)
 
 
-def test_a_wrap_that_could_not_be_removed_afterwards_is_not_opened(
+def test_a_wrapping_file_that_could_not_be_removed_is_not_opened(
     doors: Doors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     login = doors.as_role()
@@ -184,7 +184,7 @@ def test_a_wrap_that_could_not_be_removed_afterwards_is_not_opened(
     assert doors.root.sys.unwrap(doors.wrap.read_text())["data"]["secret_id"]
 
 
-def test_an_absent_role_id_is_named_before_a_wrap_is_opened(doors: Doors) -> None:
+def test_an_absent_role_id_is_reported_before_a_wrapping_is_opened(doors: Doors) -> None:
     login = doors.as_role()
     without = AppRoleLogin("/no/such/role-id", None, login.wrapped_secret_id_file)
     with doors.hub(without) as hub, pytest.raises(NotFound, match="KEYTURN_HUB_ROLE_ID_FILE"):
@@ -230,7 +230,7 @@ def of_yesterday(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("alter", [unsigned, asks_for_more, another_server, sent_elsewhere, of_yesterday])
-def test_a_request_that_somebody_changed_is_refused(
+def test_a_changed_login_request_is_refused(
     httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, alter: Callable[[dict[str, Any]], None]
 ) -> None:
     hub = AwsHub(httpserver, monkeypatch)
@@ -278,7 +278,7 @@ def test_no_key_travels_to_the_hub(httpserver: HTTPServer, monkeypatch: pytest.M
 NAMES = ("role", "iam_http_request_method")
 
 
-def test_without_credentials_one_error_says_what_to_give(
+def test_without_credentials_one_error_names_the_settings(
     httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hub = AwsHub(httpserver, monkeypatch)

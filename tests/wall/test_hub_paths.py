@@ -1,4 +1,4 @@
-"""A path from outside leads to the secret of exactly that name in its mount, or nowhere."""
+"""A secret's path reaches the secret of exactly that name, within its mount."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.lab import Lab, fresh
 
 
 @pytest.mark.parametrize("name", ["?version=1", "#part", "%61pp", "app;a=b", "with space", "ä"])
-def test_every_character_of_a_path_stands_for_itself(lab: Lab, name: str) -> None:
+def test_every_character_of_a_path_is_literal(lab: Lab, name: str) -> None:
     folder = fresh()
     lab.root.secrets.kv.v2.create_or_update_secret(f"{folder}/app", {"is": "another"}, mount_point="secret")
     assert lab.hub.read(f"{folder}/app{name}") is None
@@ -20,7 +20,7 @@ def test_every_character_of_a_path_stands_for_itself(lab: Lab, name: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["../metadata/app", "app/../../sys/mounts", "./app", "app/.."])
-def test_a_path_that_climbs_is_refused_before_anybody_is_asked(lab: Lab, path: str) -> None:
+def test_a_path_with_dots_is_refused_before_any_request(lab: Lab, path: str) -> None:
     with pytest.raises(Invalid, match=r"a part of its path is \. or \.\."):
         lab.hub.read(path)
     with pytest.raises(Invalid):

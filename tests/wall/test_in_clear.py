@@ -1,4 +1,4 @@
-"""Nothing that is worth stealing leaves this machine in clear, whatever answers at the other end."""
+"""No password, token or secret value leaves the machine unencrypted."""
 
 import re
 import socket
@@ -69,7 +69,7 @@ def talk(connection: socket.socket, demand: bytes, heard: list[bytes], tls: ssl.
 
 
 @pytest.mark.parametrize("demand", [ASK_CLEARTEXT, ASK_MD5, WELCOME], ids=["cleartext", "md5", "welcome"])
-def test_whoever_answers_for_a_database_is_shown_no_password(demand: bytes) -> None:
+def test_a_false_database_server_receives_no_password(demand: bytes) -> None:
     with rogue_postgresql(demand) as (port, heard):
         target = PostgreSQL("pg", host=LOOPBACK, port=port, database="app", admin=lambda: ADMIN)
         with pytest.raises(Denied, match="scram-sha-256"):
@@ -81,7 +81,7 @@ def test_whoever_answers_for_a_database_is_shown_no_password(demand: bytes) -> N
     assert PASSWORD.encode() not in b"".join(heard)
 
 
-def test_a_database_without_tls_is_refused_where_tls_is_insisted_on() -> None:
+def test_a_database_without_tls_is_refused_where_tls_is_required() -> None:
     with rogue_postgresql(ASK_CLEARTEXT) as (port, heard):
         target = PostgreSQL("pg", host=LOOPBACK, port=port, database="app", admin=lambda: ADMIN, sslmode="verify-full")
         with pytest.raises(Denied, match="verify-full"):
@@ -100,7 +100,7 @@ def test_a_database_without_tls_is_refused_where_tls_is_insisted_on() -> None:
         ("/run/postgresql", "prefer"),
     ],
 )
-def test_a_database_on_another_machine_is_spoken_to_over_tls_unless_somebody_says_otherwise(
+def test_a_remote_database_requires_tls_unless_the_operator_disables_it(
     monkeypatch: pytest.MonkeyPatch, host: str, mode: str
 ) -> None:
     settings: dict[str, object] = {}
@@ -127,14 +127,14 @@ def test_a_database_on_another_machine_is_spoken_to_over_tls_unless_somebody_say
         ("postgresql:///ledger", {}, {"sslmode": "prefer"}),
     ],
 )
-def test_a_ledger_on_another_machine_is_written_over_tls_unless_its_address_says_otherwise(
+def test_a_remote_ledger_requires_tls_unless_its_address_disables_it(
     address: str, env: dict[str, str], insisted: dict[str, str]
 ) -> None:
     assert guarded(address, env) == insisted | {"require_auth": "!password,!md5"}
     assert "require_auth" not in guarded(f"{address}{'&' if '?' in address else '?'}require_auth=password", env)
 
 
-def test_authorities_that_libpq_has_of_its_own_are_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libpqs_own_authorities_stay_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert tls(["db.example.com"], None, None, {})["sslrootcert"] == PUBLIC
     (tmp_path / ".postgresql").mkdir()
@@ -143,7 +143,7 @@ def test_authorities_that_libpq_has_of_its_own_are_left_to_it(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("said_by", ["ca_file", "SSL_CERT_FILE", "nobody"])
-def test_a_database_behind_a_private_authority_is_spoken_to_by_whoever_was_told_of_it(
+def test_a_database_with_a_private_authority_is_reached_with_its_ca_file(
     said_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -168,7 +168,7 @@ def test_a_database_behind_a_private_authority_is_spoken_to_by_whoever_was_told_
     assert bool(heard) == (said_by != "nobody")
 
 
-def test_whoever_answers_for_the_ledger_is_shown_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_false_ledger_server_receives_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     with rogue_postgresql(ASK_CLEARTEXT) as (port, heard):
         ledger = open_ledger(f"postgresql://me@{LOOPBACK}:{port}/ledger")
@@ -208,7 +208,7 @@ def test_a_hub_on_another_machine_has_an_https_address() -> None:
         ("consumers", {"url": CLEAR, "signing_key": "webhooks/app"}),
     ],
 )
-def test_no_place_of_a_catalogue_is_spoken_to_in_clear_on_another_machine(part: str, settings: dict[str, str]) -> None:
+def test_no_remote_address_of_a_catalogue_is_used_without_encryption(part: str, settings: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as raised:
         Catalogue.model_validate({part: {"place": settings}})
     (error,) = raised.value.errors()
@@ -216,7 +216,7 @@ def test_no_place_of_a_catalogue_is_spoken_to_in_clear_on_another_machine(part: 
 
 
 @pytest.mark.parametrize("host", ["ipv4:169.254.169.254", "dns:gcp", "unix:gcp", "user@gcp", "gcp/x", "gcp gcp", ""])
-def test_an_emulator_s_address_is_a_plain_host_whatever_grpc_would_take(host: str) -> None:
+def test_an_emulators_address_is_a_plain_host(host: str) -> None:
     place = {"kind": "gcp-secret-manager", "project": "my-project", "endpoint": f"{host}:443", "ca_file": "/ca.pem"}
     with pytest.raises(ValidationError, match="is not host:port"):
         Catalogue.model_validate({"stores": {"place": place}})
@@ -224,7 +224,7 @@ def test_an_emulator_s_address_is_a_plain_host_whatever_grpc_would_take(host: st
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])
-def test_this_machine_is_told_by_its_addresses(host: str) -> None:
+def test_the_local_machine_is_recognised_by_its_addresses(host: str) -> None:
     assert is_loopback(host)
     assert not leaves_in_clear(f"http://{host if '::' not in host or host[0] == '[' else f'[{host}]'}:80/x")
 

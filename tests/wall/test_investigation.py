@@ -1,4 +1,4 @@
-"""A writer of the access trail's directory hides nothing from an investigation that verification does not report."""
+"""An investigation reports tampering with the access trail."""
 
 import stat
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrailWorl
         "SELECT path FROM old",
     ],
 )
-def test_sums_that_are_not_those_of_the_events_are_named(scene: TrailWorld, rows: str) -> None:
+def test_totals_that_differ_from_the_events_are_reported(scene: TrailWorld, rows: str) -> None:
     summary = scene.files[0].summary
     changed = summary.with_suffix(".changed")
     duckdb.execute(f"COPY (WITH old AS (FROM '{summary}') {rows}) TO '{changed}' (FORMAT parquet)")
@@ -50,21 +50,21 @@ def test_sums_that_are_not_those_of_the_events_are_named(scene: TrailWorld, rows
     assert scene.problems() == [f"the summary of {name} is not that of its events: delete it, it is made again"]
 
 
-def test_a_file_that_is_named_out_of_the_time_that_is_asked_for_is_named(scene: TrailWorld) -> None:
+def test_a_file_with_a_misleading_time_in_its_name_is_reported(scene: TrailWorld) -> None:
     stored = scene.files[1]
     hidden = stored.path.with_name(stored.name.replace(f".{stored.start}-{stored.end}.", ".100-200."))
     stored.path.rename(hidden)
     assert scene.problems() == [f"{hidden.name}: its name says another time than it is of"]
 
 
-def test_nobody_else_reads_the_trail(scene: TrailWorld) -> None:
+def test_the_trail_is_readable_only_by_its_owner(scene: TrailWorld) -> None:
     files = [path for path in scene.files[0].directory.rglob("*") if not path.name.endswith(".lock")]
     modes = {stat.S_IMODE(path.stat().st_mode) for path in files if path.is_file()}
     assert modes == {0o600}
     assert stat.S_IMODE(scene.files[0].path.parent.stat().st_mode) == 0o700
 
 
-def test_what_cannot_be_read_is_not_told_as_nobody(scene: TrailWorld) -> None:
+def test_unreadable_events_are_not_reported_as_no_readers(scene: TrailWorld) -> None:
     for stored in scene.files:
         stored.path.write_bytes(b"gone")
     answer = investigate(scene.files[0].directory, "ml/1", Period(NOON - timedelta(days=1)))

@@ -1,4 +1,4 @@
-"""Eight forgeries of a ledger by an insider who may write to it and the hub, and sign: the witnesses find all."""
+"""Witnesses detect eight forgeries of the ledger by an insider who can sign."""
 
 import base64
 import os
@@ -163,7 +163,7 @@ UNSEEN = [sign_anew, put_all_back]
 """Those that the ledger's key and the hub's copy can't tell."""
 
 
-def test_a_ledger_that_nobody_touched_is_whole(ledger: Ledger) -> None:
+def test_an_untouched_ledger_verifies(ledger: Ledger) -> None:
     report = ledger.verified(witnesses=2)
     assert (report.problems, report.vouched, report.cosigned) == ((), SECOND, 2)
     assert ledger.verified(witnesses=2, fresh=EARLY).whole
@@ -178,18 +178,18 @@ def test_each_of_eight_forgeries_is_found(ledger: Ledger, forge: Forgery) -> Non
 
 
 @pytest.mark.parametrize("forge", FORGERIES)
-def test_so_it_is_where_no_witness_can_be_asked_once_it_is_old(ledger: Ledger, forge: Forgery) -> None:
+def test_old_forgeries_are_found_without_a_reachable_witness(ledger: Ledger, forge: Forgery) -> None:
     """By the cosignatures in the ledger alone, a quarter of an hour later."""
     forge(ledger)
     assert not ledger.verified(witnesses=2, fresh=EARLY, now=timedelta(minutes=15)).whole
 
 
-def test_a_history_signed_anew_names_what_it_lacks(ledger: Ledger) -> None:
+def test_verifying_a_re_signed_history_reports_what_is_missing(ledger: Ledger) -> None:
     sign_anew(ledger)
     assert "has 0 valid cosignatures by the witnesses that are believed, and 2 are wanted" in wrong(ledger)
 
 
-def test_a_rollback_is_told_by_what_a_witness_has_seen(ledger: Ledger) -> None:
+def test_a_rollback_is_detected_by_a_witness(ledger: Ledger) -> None:
     put_all_back(ledger)
     assert f"the witness w1 has cosigned {SECOND} entries" in wrong(ledger)
 
@@ -203,7 +203,7 @@ def test_true_cosignatures_don_t_carry_over_to_another_history(ledger: Ledger) -
     assert "has 0 valid cosignatures" in wrong(ledger)
 
 
-def test_one_of_two_witnesses_is_not_two(ledger: Ledger) -> None:
+def test_one_witness_does_not_satisfy_two_required(ledger: Ledger) -> None:
     (ledger.witnesses[1].directory / "ledgers").write_text("")
     with closing(SqliteLedger(ledger.file, ORIGIN, patience=5)) as opened:
         opened.append(entries(3, SECOND + 1))
@@ -216,7 +216,7 @@ def test_one_of_two_witnesses_is_not_two(ledger: Ledger) -> None:
     assert "has 1 valid cosignatures" in wrong(ledger)
 
 
-def test_an_end_that_nobody_vouches_for_is_found_once_it_is_old(ledger: Ledger) -> None:
+def test_an_old_end_without_a_cosignature_is_reported(ledger: Ledger) -> None:
     with closing(SqliteLedger(ledger.file, ORIGIN, patience=5)) as opened:
         opened.append(entries(1, SECOND + 1))
     report = ledger.verified(fresh=EARLY)
@@ -226,7 +226,7 @@ def test_an_end_that_nobody_vouches_for_is_found_once_it_is_old(ledger: Ledger) 
     assert ledger.verified().whole, "without --fresh nothing says how old it may be"
 
 
-def test_a_ledger_that_nobody_signs_any_more_is_not_fresh(ledger: Ledger) -> None:
+def test_a_ledger_that_is_no_longer_signed_is_not_fresh(ledger: Ledger) -> None:
     report = ledger.verified(fresh=EARLY, now=timedelta(minutes=15))
     assert "was made 15 min ago, and it should be 10 min at most" in str(report.problem)
     assert "was cosigned 15 min ago" in str(

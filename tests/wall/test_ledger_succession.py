@@ -1,4 +1,4 @@
-"""A key of the ledger hands over by its own signature: an entry that merely says so moves nothing."""
+"""The ledger's key is replaced only by an entry that the old key signed."""
 
 import base64
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(ledger)
 
 
-def test_whoever_was_given_the_old_key_goes_on_with_the_new_one_and_is_told_it(site: Site) -> None:
+def test_a_verifier_with_the_old_key_continues_with_the_new_one_and_reports_it(site: Site) -> None:
     last = Key()
     site.ledger.append([site.hand_over(site.old, site.new), *entries(2, 5)])
     site.sign(site.new)
@@ -103,7 +103,7 @@ FORGERIES = (
 
 
 @pytest.mark.parametrize("how", FORGERIES)
-def test_an_entry_that_the_old_key_did_not_sign_hands_nothing_over(site: Site, how: str) -> None:
+def test_an_entry_that_the_old_key_did_not_sign_replaces_no_key(site: Site, how: str) -> None:
     site.ledger.append([forged(site, how)])
     site.sign(site.thief)
     report = site.verify(site.old)
@@ -122,7 +122,7 @@ def test_the_old_key_signs_nothing_more_once_it_has_handed_over(site: Site) -> N
 
 
 @pytest.mark.parametrize("kept", ["all", "none of the new one's"])
-def test_nor_where_both_are_believed_or_the_new_ones_checkpoints_are_gone(site: Site, kept: str) -> None:
+def test_the_old_key_stays_retired_if_both_are_trusted_or_checkpoints_are_gone(site: Site, kept: str) -> None:
     site.ledger.append([site.hand_over(site.old, site.new)])
     if kept == "all":
         site.sign(site.new)
@@ -134,7 +134,7 @@ def test_nor_where_both_are_believed_or_the_new_ones_checkpoints_are_gone(site: 
         assert report.vouched < 6
 
 
-def test_a_key_that_has_handed_over_hands_nothing_over_again(site: Site) -> None:
+def test_a_replaced_key_can_not_name_another_successor(site: Site) -> None:
     site.ledger.append([site.hand_over(site.old, site.new)])
     site.sign(site.new)
     site.ledger.append([site.hand_over(site.old, site.thief)])
@@ -145,7 +145,7 @@ def test_a_key_that_has_handed_over_hands_nothing_over_again(site: Site) -> None
         assert report.vouched == 4
 
 
-def test_the_new_key_has_signed_nothing_from_before(site: Site) -> None:
+def test_the_new_key_is_not_valid_for_earlier_checkpoints(site: Site) -> None:
     site.ledger.append(entries(2, 4))
     site.sign(site.new)
     site.ledger.append([site.hand_over(site.old, site.new)])

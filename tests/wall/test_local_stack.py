@@ -1,4 +1,4 @@
-"""The local stack's servers speak TLS only, and a silent or lying client keeps no other out."""
+"""The local stack: servers speak TLS only, and silent clients block no others."""
 
 import socket
 import ssl
@@ -63,7 +63,7 @@ def test_the_database_is_reached_over_tls_that_is_checked(database: PostgreSQL, 
         assert connection.info.ssl_in_use
 
 
-def test_the_database_asks_nobody_for_a_password_in_clear(database: PostgreSQL) -> None:
+def test_the_database_never_asks_for_an_unencrypted_password(database: PostgreSQL) -> None:
     with socket.create_connection((LOOPBACK, database.port), 10) as client:
         client.sendall(struct.pack("!I", len(STARTUP) + 4) + STARTUP)
         assert client.recv(1000)[:1] == b"E", "an error, and no request for authentication (R)"
@@ -72,7 +72,7 @@ def test_the_database_asks_nobody_for_a_password_in_clear(database: PostgreSQL) 
         connected(database, sslmode="disable")
 
 
-def test_a_database_with_somebody_elses_certificate_is_shown_nothing(database: PostgreSQL, other: Certificate) -> None:
+def test_a_database_with_a_foreign_certificate_receives_nothing(database: PostgreSQL, other: Certificate) -> None:
     with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
         connected(database, sslmode="verify-full", sslrootcert=str(other.authority))
     target = Target(
@@ -89,7 +89,7 @@ def test_a_database_with_somebody_elses_certificate_is_shown_nothing(database: P
 
 
 @pytest.mark.parametrize("begins", [SSL_REQUEST, GSS_REQUEST + SSL_REQUEST], ids=["at once", "after GSSAPI"])
-def test_what_is_said_before_the_handshake_is_no_part_of_the_session(database: PostgreSQL, begins: bytes) -> None:
+def test_data_sent_before_the_tls_handshake_is_discarded(database: PostgreSQL, begins: bytes) -> None:
     with socket.create_connection((LOOPBACK, database.port), 10) as client:
         # As somebody in the middle would: a statement in clear, to be run before the client's own.
         client.sendall(begins + struct.pack("!I", len(STARTUP) + 4) + STARTUP)
@@ -107,7 +107,7 @@ def receive(client: socket.socket) -> bytes:
         return b""
 
 
-def test_clients_that_say_nothing_keep_nobody_out(database: PostgreSQL, files: Certificate) -> None:
+def test_silent_clients_block_no_others(database: PostgreSQL, files: Certificate) -> None:
     silent = [socket.create_connection((LOOPBACK, database.port), 10) for _ in range(40)]
     for client in silent[20:]:
         client.sendall(SSL_REQUEST)
@@ -135,7 +135,7 @@ def test_the_hub_takes_no_token_in_clear(files: Certificate, tmp_path: Path) -> 
         assert "lookup-self" not in hub.audit_log.read_text().removeprefix(before), "nobody looked at it"
 
 
-def test_a_client_that_never_shakes_hands_keeps_nobody_from_an_emulator(files: Certificate, tmp_path: Path) -> None:
+def test_a_client_without_a_handshake_does_not_block_an_emulator(files: Certificate, tmp_path: Path) -> None:
     emulator = Emulator(State(tmp_path), "token", Conduct(None, None, frozenset()))
     with Server(emulator, tls=server_context(files.certificate, files.key)) as server:
         silent = [socket.create_connection((LOOPBACK, server.port), 10) for _ in range(10)]
@@ -146,7 +146,7 @@ def test_a_client_that_never_shakes_hands_keeps_nobody_from_an_emulator(files: C
 
 
 @pytest.mark.parametrize("module", ["aws", "gcp_secret_manager"])
-def test_a_client_in_clear_or_silent_gets_nothing_of_an_emulator_and_keeps_nobody_out(
+def test_an_unencrypted_or_silent_client_gets_nothing_and_blocks_no_others(
     module: str, files: Certificate, other: Certificate, tmp_path: Path
 ) -> None:
     port = free_port()

@@ -1,4 +1,4 @@
-"""Another user of the machine can't give Keyturn their login, nor read its login unnoticed."""
+"""Another user of the machine can't replace or read Keyturn's login files unnoticed."""
 
 import logging
 import os
@@ -55,7 +55,7 @@ def a_pipe(home: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", [linked, readable, writable, a_pipe])
-def test_what_a_persons_login_left_is_theirs_alone_or_is_not_used(
+def test_a_login_file_that_others_can_access_is_not_used(
     world: World, tmp_path: Path, trap: Callable[[Path], None]
 ) -> None:
     trap(tmp_path)
@@ -65,7 +65,7 @@ def test_what_a_persons_login_left_is_theirs_alone_or_is_not_used(
     assert "hvs." not in str(caught.value)
 
 
-def test_what_belongs_to_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = token_in(tmp_path, 0o600)
     assert read_own(file) == "hvs.a-token"
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -78,7 +78,7 @@ def test_a_login_that_every_user_may_write_is_refused(public: Path) -> None:
         read_login(token_in(public, 0o606), "KEYTURN_HUB_TOKEN_FILE")
 
 
-def test_a_login_that_every_user_may_read_is_said_once(public: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_login_that_every_user_may_read_is_reported_once(public: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = token_in(public, 0o644)
     with caplog.at_level(logging.WARNING):
         assert [read_login(file, "KEYTURN_HUB_TOKEN_FILE") for _ in range(3)] == ["hvs.a-token"] * 3
@@ -88,7 +88,7 @@ def test_a_login_that_every_user_may_read_is_said_once(public: Path, caplog: pyt
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o440])
-def test_a_login_of_its_owner_or_group_is_read_without_a_word(
+def test_a_login_of_its_owner_or_group_is_read_without_a_warning(
     public: Path, caplog: pytest.LogCaptureFixture, mode: int
 ) -> None:
     assert read_login(token_in(public, mode), "KEYTURN_HUB_TOKEN_FILE") == "hvs.a-token"
@@ -101,7 +101,7 @@ def test_a_file_that_others_can_not_reach_is_not_open_to_them(public: Path, capl
     assert not caplog.records
 
 
-def test_what_is_no_login_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_a_malformed_login_file_is_reported_and_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "login"
     for content in (b"", b"\n", b"two\nlines", b"\x1b[2Jhvs.x", b"x" * (LIMIT + 1)):
         file.write_bytes(content)

@@ -1,4 +1,4 @@
-"""An HTTP server may lie: never answer, drip, redirect, or answer without an end."""
+"""HTTP servers that never answer, drip, redirect or send endless answers."""
 
 from collections.abc import Sequence
 from http.client import HTTPMessage
@@ -37,7 +37,7 @@ def each(clients: Sequence[Act], behaviours: Sequence[Behaviour]) -> list[object
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(("act", "behaviour"), each(CLIENTS, SLOW))
-def test_whoever_does_not_answer_in_time_is_given_up(serve: Serve, act: Act, behaviour: Behaviour) -> None:
+def test_a_server_without_a_timely_answer_is_given_up(serve: Serve, act: Act, behaviour: Behaviour) -> None:
     _, place = serve(behaviour, act)
     with pytest.raises(KeyturnError, match=rf"within {WAIT} s"):
         act(place)
@@ -56,7 +56,7 @@ def test_an_answer_without_an_end_is_refused_before_it_is_read(serve: Serve, act
 
 @pytest.mark.parametrize("act", [notify_consumer, forward_entries])
 @pytest.mark.parametrize("behaviour", [never_ends, says_a_huge_chunk])
-def test_an_acknowledgement_is_one_however_much_follows(serve: Serve, act: Act, behaviour: Behaviour) -> None:
+def test_an_acknowledgement_counts_although_endless_data_follows(serve: Serve, act: Act, behaviour: Behaviour) -> None:
     server, place = serve(behaviour, act)
     act(place)
     assert len(server.requests) == 1
@@ -64,7 +64,7 @@ def test_an_acknowledgement_is_one_however_much_follows(serve: Serve, act: Act, 
 
 
 @pytest.mark.parametrize("act", CLIENTS)
-def test_nobody_is_sent_to_another_server(serve: Serve, act: Act) -> None:
+def test_redirects_to_another_server_are_not_followed(serve: Serve, act: Act) -> None:
     elsewhere, _ = serve(answers_in_turn(lambda *_: {}), act)
     server, place = serve(redirects_to(elsewhere.url), act)
     with pytest.raises(KeyturnError) as raised:
@@ -75,7 +75,7 @@ def test_nobody_is_sent_to_another_server(serve: Serve, act: Act) -> None:
 
 
 @pytest.mark.parametrize("act", CLIENTS)
-def test_nobody_waits_longer_than_a_minute_because_a_server_says_so(serve: Serve, act: Act) -> None:
+def test_a_server_can_not_ask_for_a_wait_of_more_than_a_minute(serve: Serve, act: Act) -> None:
     server, place = serve(asks_for_ages, act)
     with pytest.raises(KeyturnError) as raised:
         act(place)
@@ -84,7 +84,7 @@ def test_nobody_waits_longer_than_a_minute_because_a_server_says_so(serve: Serve
     assert requested is None or requested <= RETRY_AFTER_LIMIT
 
 
-def test_a_second_look_takes_what_is_left_of_one_deadline(serve: Serve) -> None:
+def test_a_retry_shares_the_first_attempts_deadline(serve: Serve) -> None:
     _, place = serve(never_answers, ask_hub)
     with within(WAIT), pytest.raises(KeyturnError, match=rf"within {WAIT} s"):
         ask_hub(place)
@@ -123,7 +123,7 @@ def test_a_notice_of_any_length_is_refused_without_being_read(length: str) -> No
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "1_000", "٣", "", "12, 13", str(1 << 40)])
-def test_a_length_that_is_none_is_refused(length: str) -> None:
+def test_an_invalid_length_is_refused(length: str) -> None:
     headers = HTTPMessage()
     headers["content-length"] = length
     with pytest.raises(RefusedAnswer, match=r"Content-Length|longer than"):

@@ -1,4 +1,4 @@
-"""A login that manages keys can't use them, and no catalogue reaches Keyturn's own keys."""
+"""A login that manages keys can't use them; no catalogue reaches Keyturn's own keys."""
 
 import base64
 from contextlib import closing
@@ -22,7 +22,7 @@ MINE = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
 STRANGER = "arn:aws:iam::999988887777:role/stranger"
 
 
-def test_no_catalogue_turns_the_key_of_the_ledger(transit: Transit) -> None:
+def test_a_catalogue_can_not_rotate_the_ledgers_key(transit: Transit) -> None:
     for name in (LEDGER_KEY, LEDGER_KEY.upper(), "keyturn-approver-ana"):
         with pytest.raises(ValueError, match="is a key of Keyturn's own"):
             TransitKeySettings.model_validate({"kind": "transit", "key": name})
@@ -44,7 +44,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_login_that_manages_a_key_may_not(transit: Transit, call: str) -> None:
+def test_a_login_that_manages_a_key_may_not_use_it(transit: Transit, call: str) -> None:
     path, body = CALLS[call]
     login = transit.hub.settings.login
     client = transit.lab.world.root()
@@ -53,7 +53,7 @@ def test_a_login_that_manages_a_key_may_not(transit: Transit, call: str) -> None
         client.adapter.request("post", f"/v1/transit/{path.format(key=transit.key)}", json=body)
 
 
-def test_no_role_of_a_strangers_account_is_let_in(tmp_path: Any) -> None:
+def test_a_role_of_a_foreign_account_is_not_admitted(tmp_path: Any) -> None:
     own = OperatorsPolicy.model_validate({"accounts": ["111122223333"]})
     users = [{"principals": [STRANGER], "via": ["ssm"]}]
     grants = [{"name": "x", "principal": STRANGER, "operations": ["Decrypt"]}]
@@ -66,7 +66,7 @@ def test_no_role_of_a_strangers_account_is_let_in(tmp_path: Any) -> None:
     assert {message for _, message, _ in flaws} == {"the operator's file does not allow the account 999988887777"}
 
 
-def test_who_administers_a_key_may_not_use_it() -> None:
+def test_a_keys_administrator_may_not_use_it() -> None:
     assert not set(ADMINISTER) & set(USE)
     policy = key_policy(MINE, [STRANGER], [])
     (only,) = policy["Statement"]

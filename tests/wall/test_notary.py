@@ -1,4 +1,4 @@
-"""Signing the ledger, and keeping what is signed, is the notary's alone: every such call of a worker is refused."""
+"""Only the notary can sign the ledger and change its signed copies."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -124,14 +124,12 @@ def refused(lab: Lab, world: World, role: str, call: Call, name: str) -> bool:
 
 
 @pytest.mark.parametrize("role", ["worker", "revoker", "consumer"])
-def test_no_call_by_which_the_ledger_could_be_signed_or_its_copies_changed_is_any_other_s(
-    lab: Lab, world: World, name: str, role: str
-) -> None:
+def test_no_other_login_can_sign_the_ledger_or_change_its_copies(lab: Lab, world: World, name: str, role: str) -> None:
     assert [call for call in BEYOND_A_WORKER if not refused(lab, world, role, call, name)] == []
     assert read_name(lab.hub)[0] == claim_name(lab.hub, f"keyturn/{name}")
 
 
-def test_the_notary_may_do_nothing_else(lab: Lab, world: World, name: str) -> None:
+def test_the_notary_has_no_other_rights(lab: Lab, world: World, name: str) -> None:
     assert [call for call in BEYOND_THE_NOTARY if not refused(lab, world, "notary", call, name)] == []
 
 

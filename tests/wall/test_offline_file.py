@@ -1,4 +1,4 @@
-"""A stolen offline file can't be read; one that was changed, moved or restored is refused."""
+"""A stolen offline file is unreadable; a changed, moved or restored one is refused."""
 
 import logging
 import os
@@ -205,7 +205,7 @@ def keep_the_draft(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return rename
 
 
-def test_what_an_error_carries_holds_no_value(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_of_an_error_contains_no_value(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is sealed soundly, and is of another shape within."""
     for text in (f'{{"generation": "{VALUE}"}}', f'["{VALUE}"', VALUE):
         with pytest.raises(SealRefused) as caught:

@@ -1,4 +1,4 @@
-"""One place among others that means ill: everything else is in sync within its usual time and one deadline."""
+"""One malicious server delays no other store or consumer beyond one deadline."""
 
 import socket
 import threading
@@ -81,7 +81,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
         yield made
 
 
-def test_a_sync_leaves_bad_stores_behind_and_everything_else_is_in_step(lab: Lab, stores: dict[str, Any]) -> None:
+def test_a_sync_skips_malicious_stores_and_all_others_are_in_sync(lab: Lab, stores: dict[str, Any]) -> None:
     site = Site(lab, stores=stores)
     path = site.write("a", x="1")
     trouble = {item.store for item in site.plan().trouble}
@@ -106,7 +106,7 @@ def people(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Audience]:
         yield made
 
 
-def test_a_consumer_that_drips_keeps_no_other_from_being_told(people: Audience) -> None:
+def test_a_slow_consumer_delays_no_others_notice(people: Audience) -> None:
     path = people.declare()
     people.write(path)
     notices = people.sync()
@@ -158,7 +158,7 @@ class Crossroads:
         return progress if {Step.HUB, Step.FORGET} <= set(progress.done) else None
 
 
-def test_a_rotation_leaves_bad_places_behind_and_everything_else_has_the_new_credential(
+def test_a_rotation_skips_malicious_stores_and_all_others_get_the_new_credential(
     lab: Lab, stores: dict[str, Any], people: Audience
 ) -> None:
     roads = Crossroads.of(lab, stores, people.consumers)
@@ -170,7 +170,7 @@ def test_a_rotation_leaves_bad_places_behind_and_everything_else_has_the_new_cre
     assert people.told(roads.secret.path) == [outcome.version]
 
 
-def test_a_revocation_leaves_bad_places_behind_and_everything_else_is_clear(
+def test_a_revocation_skips_malicious_stores_and_all_others_are_cleared(
     lab: Lab, stores: dict[str, Any], people: Audience
 ) -> None:
     roads = Crossroads.of(lab, stores, people.consumers)
@@ -188,7 +188,7 @@ def test_a_revocation_leaves_bad_places_behind_and_everything_else_is_clear(
     assert places == {*BAD, *RUDE}
 
 
-def test_a_consumer_that_answers_a_byte_at_a_time_holds_no_clearing_up(lab: Lab) -> None:
+def test_a_consumer_that_answers_a_byte_at_a_time_delays_no_clearing(lab: Lab) -> None:
     cleared = threading.Event()
 
     def drips_until_cleared(liar: Liar, connection: socket.socket, _request: bytes) -> None:

@@ -1,4 +1,4 @@
-"""No module opens a connection past the layer that insists on deadline, size and place."""
+"""Every connection goes through the layer that enforces deadline, size and destination."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ INSISTS: Final = re.compile(
 """How they are made to keep to what every connection has to; the last is a question that may be left alone."""
 
 
-def test_whoever_opens_a_connection_insists_on_what_it_has_to_keep_to() -> None:
+def test_every_connection_enforces_deadline_size_and_destination() -> None:
     modules = {file.relative_to(ROOT): file.read_text() for file in ROOT.rglob("*.py") if file.name != APPLICATIONS_OWN}
     opening = {str(name) for name, text in modules.items() if OPENS.search(text)}
     lax = {name for name in opening if not INSISTS.search(modules[Path(name)])}

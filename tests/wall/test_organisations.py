@@ -1,4 +1,4 @@
-"""Two organisations on one hub: no login of one reads, rotates, lists, signs or revokes what is the other's."""
+"""Two organisations on one hub can't read, change or list each other's secrets."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -131,7 +131,7 @@ def houses(request: pytest.FixtureRequest) -> list[House]:
     return made
 
 
-def test_each_call_is_somebodys_at_home(houses: list[House]) -> None:
+def test_each_attempted_call_works_in_its_own_organisation(houses: list[House]) -> None:
     for home in houses:
         for method, path in home.calls:
             answers = [home.ask(token, method, path).status_code for token in home.tokens.values()]
@@ -148,7 +148,7 @@ def test_no_login_reaches_into_the_other_organisation(houses: list[House], login
                 assert "canary" not in answer.text
 
 
-def test_setting_one_up_changes_nothing_of_the_other(in_mounts: list[House]) -> None:
+def test_setup_of_one_organisation_changes_nothing_of_the_other(in_mounts: list[House]) -> None:
     red, blue = in_mounts
     made = {house.places.house: read_record(house.empty.port).made for house in in_mounts}
     assert not set(made["keyturn-red"]) & set(made["keyturn-blue"]) - {"auth-method:approle"}
@@ -162,7 +162,7 @@ def test_setting_one_up_changes_nothing_of_the_other(in_mounts: list[House]) -> 
     assert rest == {"approle:approle/reaper": "blocked", "approle:approle/baker": "blocked"}
 
 
-def test_a_login_to_a_role_of_ones_own_name_has_that_organisations_policies(in_mounts: list[House]) -> None:
+def test_equal_role_names_get_their_own_organisations_policies(in_mounts: list[House]) -> None:
     catalogue = Catalogue.model_validate(
         {"hub": {"keyturn-red-worker": {"kind": "approle", "login": "worker", "addresses": ["127.0.0.0/8"]}}}
     )

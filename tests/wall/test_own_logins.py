@@ -1,4 +1,4 @@
-"""A login that may replace its own secret id does that, and makes itself none that outlives its role's life."""
+"""A login replaces its own secret ID, and can't create one that outlives its role."""
 
 import json
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def login(lab: Lab, tmp_path: Path) -> Login:
     return role_of(lab, tmp_path)
 
 
-def test_it_is_replaced_before_it_ends_tried_first_and_the_old_one_goes_with_the_next_look(login: Login) -> None:
+def test_it_is_replaced_and_tested_before_it_expires_and_the_old_one_is_removed(login: Login) -> None:
     first = login.deliver(**{provider.PLACE: "worker-1"})
     in_use = login.turn()
     assert in_use == KeyTurn(key_name(login.role), "in use", next_at=in_use.next_at)
@@ -119,7 +119,7 @@ def test_it_is_replaced_before_it_ends_tried_first_and_the_old_one_goes_with_the
     assert login.client().is_authenticated()
 
 
-def test_one_that_a_person_made_for_nobody_in_particular_is_shown_and_left(login: Login) -> None:
+def test_a_manually_created_secret_id_is_listed_and_kept(login: Login) -> None:
     first = login.deliver()
     login.turn(forced=True)
     login.clock.advance(SETTLE * 2)
@@ -132,7 +132,7 @@ def test_one_that_a_person_made_for_nobody_in_particular_is_shown_and_left(login
 
 
 @pytest.mark.parametrize("fatal", ["client.Calls.prove_login", "own_login.write_own"])
-def test_one_that_dies_on_the_way_leaves_a_login_that_works_and_the_next_run_takes_away_what_it_made(
+def test_a_killed_replacement_leaves_a_working_login_and_the_next_run_cleans_up(
     login: Login, fatal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     login.deliver(**{provider.PLACE: "worker-1"})
@@ -168,7 +168,7 @@ def test_a_file_that_can_not_be_written_leaves_no_second_secret_id(
     assert login.accessors == [accessor]
 
 
-def test_a_new_one_that_is_refused_is_not_written(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_new_secret_id_is_not_saved(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
     login.deliver()
     old = login.file.read_text()
     (login.directory / "role-id").chmod(0o600)
@@ -196,7 +196,7 @@ def test_a_login_without_the_right_says_so_and_fails_nothing(lab: Lab, tmp_path:
     assert f"{login.role}-login.hcl" in outcome.did
 
 
-def test_a_hub_that_is_away_is_no_reason_to_end_anything(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_ends_no_secret_id(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
     login.deliver(**{provider.PLACE: "worker-1"})
     login.turn(forced=True)
     login.clock.advance(SETTLE * 2)
@@ -242,7 +242,7 @@ def test_a_thief_of_the_login_can_make_itself_no_other_one(login: Login, path: s
     assert len(login.accessors) == 1
 
 
-def test_what_a_thief_makes_of_a_stolen_token_is_worth_nothing_elsewhere_and_ends_with_the_role(login: Login) -> None:
+def test_a_secret_id_from_a_stolen_token_works_nowhere_else_and_ends_with_the_role(login: Login) -> None:
     login.deliver()
     thief = login.client()
     made = thief.adapter.post(f"/v1/auth/approle/role/{login.role}/secret-id", json={})["data"]
@@ -263,7 +263,7 @@ def test_what_a_thief_makes_of_a_stolen_token_is_worth_nothing_elsewhere_and_end
         login.client()
 
 
-def test_the_stack_gives_each_login_what_replaces_its_own_and_no_other_s(lab: Lab) -> None:
+def test_each_login_of_the_stack_can_replace_only_its_own_secret_id(lab: Lab) -> None:
     for role in (WORKER, "keyturn-revoker", "keyturn-notary"):
         settings = lab.root.auth.approle.read_role(role)["data"]
         own = [policy for policy in settings["token_policies"] if policy.endswith("-login")]

@@ -1,4 +1,4 @@
-"""Whatever is sent to the demonstration's pager, it answers, waits for nothing, and keeps no message that is none."""
+"""The demonstration's pager rejects malformed messages."""
 
 import json
 import socket
@@ -35,14 +35,14 @@ def answer_to(port: int, head: str, body: bytes = b"") -> bytes:
     ["x: y", "content-length: many", "content-length: -1", f"content-length: {'9' * 5000}", "content-length: 7"],
     ids=["none", "no number", "negative", "5000 digits", "too long for what comes"],
 )
-def test_a_length_that_is_none_is_refused(pager: tuple[Pager, int], head: str) -> None:
+def test_an_invalid_length_is_refused(pager: tuple[Pager, int], head: str) -> None:
     listening, port = pager
     assert b" 400 " in answer_to(port, head, b"{}")
     assert listening.messages == []
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"7", b"\xff", b"[" * 60_000])
-def test_what_is_no_message_is_refused(pager: tuple[Pager, int], body: bytes) -> None:
+def test_a_malformed_message_is_refused(pager: tuple[Pager, int], body: bytes) -> None:
     listening, port = pager
     assert b" 400 " in answer_to(port, f"content-length: {len(body)}", body)
     assert listening.messages == []

@@ -1,4 +1,4 @@
-"""A pattern of the catalogue costs no more than the path that it is held against, and means what it always meant."""
+"""Catalogue patterns match in linear time."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""A program's login is no person: it approves and reviews nothing, and what it asks for needs two people."""
+"""Approvals and reviews come from people, never from a program's login."""
 
 import base64
 import json
@@ -80,7 +80,7 @@ def approve_as(bank: Bank, who: Person, workspace: Workspace) -> approvals.Appro
 # --- a run in Prefect, started by an approver
 
 
-def test_who_starts_a_run_in_prefect_does_not_get_it_done_by_approving_it(
+def test_a_person_who_starts_a_run_in_prefect_can_not_approve_it(
     bank: Bank, asked_by_run: Workspace, pair: Two
 ) -> None:
     approve_as(bank, bank.bea, asked_by_run)
@@ -101,7 +101,7 @@ def test_two_people_get_it_done_and_the_ledger_has_both_signatures(
     assert all(each.approver in note and each.signature in note for each in signed.approvals)
 
 
-def test_a_persons_login_in_a_process_that_others_start_runs_of_is_no_person(bank: Bank, pair: Two) -> None:
+def test_a_persons_login_in_a_shared_worker_does_not_count_as_a_person(bank: Bank, pair: Two) -> None:
     workspace = bank.workspace(bank.ana, *pair)
     with run_of("a run of prefect"), pytest.raises(Denied, match="2 people have to approve it"):
         begin(workspace, *pair)
@@ -111,7 +111,7 @@ def test_a_persons_login_in_a_process_that_others_start_runs_of_is_no_person(ban
     assert untouched(bank.lab, *pair), "what was approved was the run's, not ana's"
 
 
-def test_one_signature_under_two_names_is_one(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+def test_one_signature_under_two_names_counts_once(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
     signed = approve_as(bank, bank.bea, asked_by_run)
     (approval,) = signed.approvals
     for twice in ((approval, approval), (approval, replace(approval, approver=bank.cleo.name))):
@@ -133,7 +133,9 @@ def test_a_signature_for_another_request_approves_nothing(bank: Bank, asked_by_r
     assert untouched(bank.lab, *pair)
 
 
-def test_a_request_that_asks_for_fewer_signatures_is_asked_anew(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+def test_a_request_with_too_few_required_signatures_is_made_again(
+    bank: Bank, asked_by_run: Workspace, pair: Two
+) -> None:
     mine = asked_by_run.hub.identity().entity_id
     (waiting,) = [request for request in bank.requests(asked_by_run) if request.entity == mine]
     forge(bank, waiting, needed=1)
@@ -143,9 +145,7 @@ def test_a_request_that_asks_for_fewer_signatures_is_asked_anew(bank: Bank, aske
     assert untouched(bank.lab, *pair)
 
 
-def test_a_request_that_would_hold_for_longer_than_any_may_is_signed_by_nobody(
-    bank: Bank, asked_by_run: Workspace, pair: Two
-) -> None:
+def test_a_request_beyond_the_maximum_duration_is_never_signed(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
     mine = asked_by_run.hub.identity().entity_id
     (waiting,) = [request for request in bank.requests(asked_by_run) if request.entity == mine]
     forge(bank, waiting, expires_at=(asked_by_run.hub_now() + timedelta(days=900)).isoformat())
@@ -165,7 +165,7 @@ def test_an_approver_whom_the_operator_removes_has_approved_nothing(
     assert untouched(bank.lab, *pair)
 
 
-def test_approvals_of_an_hour_ago_are_none(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+def test_approvals_expire_after_an_hour(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
     for who in (bank.bea, bank.cleo):
         approve_as(bank, who, asked_by_run)
     later = asked_by_run.hub_now() + timedelta(minutes=61)
@@ -174,9 +174,7 @@ def test_approvals_of_an_hour_ago_are_none(bank: Bank, asked_by_run: Workspace, 
     assert untouched(bank.lab, *pair)
 
 
-def test_an_approval_that_the_ledger_does_not_have_holds_nothing_up(
-    bank: Bank, asked_by_run: Workspace, pair: Two
-) -> None:
+def test_a_missing_ledger_entry_of_an_approval_delays_nothing(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
     for who in (bank.bea, bank.cleo):
         approve_as(bank, who, asked_by_run)
     elsewhere = bank.lab.open(*pair).workspace
@@ -221,7 +219,7 @@ def test_an_approver_with_a_second_account_does_not_approve_what_it_asks_for(ban
 
 
 @pytest.mark.parametrize("twice", ["entity", "public_key"])
-def test_the_operators_file_names_no_person_twice(bank: Bank, twice: str) -> None:
+def test_the_operators_file_may_not_list_a_person_twice(bank: Bank, twice: str) -> None:
     bea, cleo = (bank.settings.approvers[who.name].model_dump() for who in (bank.bea, bank.cleo))
     with pytest.raises(ValidationError, match="one entity or one key twice"):
         ApprovalSettings.model_validate({"approvers": {"bea": bea, "bea2": {**cleo, twice: bea[twice]}}})
@@ -260,7 +258,7 @@ def test_a_login_is_a_persons_by_where_the_hub_says_that_it_was_made(login: str,
 
 
 @pytest.mark.parametrize("method", ["auth/token", "oidc", "auth/", "/auth/oidc", "auth/*", "auth/oidc/"])
-def test_what_is_no_method_of_people_is_refused(method: str) -> None:
+def test_an_auth_method_that_is_not_for_people_is_refused(method: str) -> None:
     with pytest.raises(ValidationError):
         ApprovalSettings(people=(method,))
 
@@ -326,9 +324,7 @@ def test_the_hub_lets_no_worker_change_a_record_or_write_a_review(bank: Bank, wo
     bank.lab.hub.delete_state(place)
 
 
-def test_what_a_program_broke_needs_two_approvers_since_either_may_have_done_it(
-    bank: Bank, worker: Person, pair: Two
-) -> None:
+def test_unapproved_access_by_a_program_needs_two_reviewers(bank: Bank, worker: Person, pair: Two) -> None:
     workspace, broken = break_the_glass(bank, worker, pair)
     once = broken_glass.review_broken(bank.approver(bank.bea, workspace), broken.id, "I saw nothing odd")
     assert (once.signed_by, once.reviewed_by) == ((bank.bea.name,), "")
@@ -342,7 +338,7 @@ def test_what_a_program_broke_needs_two_approvers_since_either_may_have_done_it(
     assert broken.digest in note
 
 
-def test_a_review_that_was_written_past_the_command_counts_for_nothing(bank: Bank, pair: Two) -> None:
+def test_a_review_written_directly_to_the_hub_is_ignored(bank: Bank, pair: Two) -> None:
     workspace, broken = break_the_glass(bank, bank.ana, pair)
     at = datetime.now(UTC).isoformat()
     keys = bank.settings.approvers
@@ -387,7 +383,7 @@ def test_an_entry_that_can_not_be_read_hides_no_record_and_counts_as_not_reviewe
             bank.lab.hub.delete_state(f"break-glass/{name}")
 
 
-def test_a_record_that_can_not_be_kept_holds_no_revocation_up_and_the_ledger_says_so(bank: Bank, pair: Two) -> None:
+def test_an_unsaved_record_does_not_delay_a_revocation_and_is_in_the_ledger(bank: Bank, pair: Two) -> None:
     rules = 'path "*" {capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"]}\n'
     rules += 'path "keyturn/data/break-glass/*" {capabilities = ["deny"]}'
     gus = person(bank.lab, "gus", rules=rules)
@@ -439,7 +435,7 @@ def test_a_program_that_writes_its_request_itself_is_given_nothing_by_one_approv
         deliver_access(given.at_work("granter"), past.id)
 
 
-def test_a_request_of_a_login_that_has_ended_says_no_person(given: GivenSite) -> None:
+def test_a_request_of_an_ended_login_names_no_person(given: GivenSite) -> None:
     request = given.ask()
     requests.approve_access(given.at_work("bea"), request.id)
     given.lab.root.auth.token.revoke_accessor(request.login)
@@ -447,7 +443,7 @@ def test_a_request_of_a_login_that_has_ended_says_no_person(given: GivenSite) ->
         deliver_access(given.at_work("granter"), request.id)
 
 
-def test_a_program_breaks_no_glass_by_the_command_or_past_it(given: GivenSite) -> None:
+def test_a_program_can_not_take_access_without_approval(given: GivenSite) -> None:
     with pytest.raises(Denied, match="does not say which person breaks the glass"):
         ask_as_robot(given, break_glass=True)
     asked = ask_as_robot(given)

@@ -1,4 +1,4 @@
-"""No fingerprint passes for a plan's signature, whatever text Keyturn was given."""
+"""A fingerprint never passes as the signature of a plan."""
 
 import json
 from datetime import UTC, datetime
@@ -23,11 +23,11 @@ def test_a_value_whose_fingerprint_would_sign_a_plan_signs_none(prefix: str) -> 
         read_plan(forged, KEY, "plan.json")
 
 
-def test_a_plan_that_nobody_changed_is_read() -> None:
+def test_an_unchanged_plan_is_accepted() -> None:
     assert read_plan(PLAN, KEY, "plan.json").paths == ("a/b",)
 
 
-def test_a_derived_key_is_that_of_the_standard() -> None:
+def test_a_derived_key_matches_the_standard() -> None:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

@@ -1,4 +1,4 @@
-"""A kind that installed packages bring replaces none of Keyturn's, is never one of two, and stops no revocation."""
+"""Plug-ins can't replace built-in kinds, and a broken one stops no revocation."""
 
 import importlib
 import json
@@ -109,7 +109,7 @@ def test_a_shipped_kind_is_replaced_by_none(kind: str, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
-def test_a_package_that_can_not_be_used_is_named_and_stops_nothing_else(
+def test_an_unusable_package_is_reported_and_stops_nothing_else(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path / "site", "acme_broken", "acme", code)
@@ -123,7 +123,7 @@ def test_a_package_that_can_not_be_used_is_named_and_stops_nothing_else(
 
 
 @pytest.mark.parametrize("group", ["strategies", "keys", "consumers", "access_logs"])
-def test_every_other_registry_does_the_same(group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_plug_in_registry_behaves_the_same(group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "site", "acme_broken", "acme", BROKEN["exits"], f"keyturn.{group}")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     registry = Registered(CONSUMERS, f"keyturn.{group}", ConsumerBase)
@@ -142,7 +142,7 @@ def test_an_adapter_that_can_not_be_loaded_is_one_error(tmp_path: Path, monkeypa
         open_store("theirs", catalogue.stores["theirs"])
 
 
-def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
+def test_the_command_reports_it_in_one_line(tmp_path: Path) -> None:
     install(tmp_path / "site", "acme_broken", "acme", BROKEN["raises"])
     catalogue = written(tmp_path / "catalogue", "acme")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path / "site")))}

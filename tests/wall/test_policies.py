@@ -1,4 +1,4 @@
-"""A login with a rendered policy does its whole work in the hub, and not one call next to it."""
+"""The rendered hub policies allow a login's whole work and no other call."""
 
 import json
 import re
@@ -582,14 +582,14 @@ def test_a_worker_can_begin_a_successor_of_the_fingerprints_key_and_never_change
         for attack in attacks
     ],
 )
-def test_a_call_beside_its_work_is_refused(site: Site, role: str, attack: Attack) -> None:
+def test_a_call_outside_its_work_is_refused(site: Site, role: str, attack: Attack) -> None:
     method, path, body = attack
     response = site.ask(role, method, path, body)
     assert (response.status_code, "permission denied" in response.text) == (403, True), response.text
 
 
 @pytest.mark.parametrize("role", [rules.WORKER, rules.REVOKER, f"{rules.CONSUMER}:{CONSUMER}"])
-def test_the_same_way_of_asking_is_answered_where_it_is_its_work(site: Site, role: str) -> None:
+def test_the_same_request_is_allowed_where_it_is_part_of_the_work(site: Site, role: str) -> None:
     assert site.ask(role, "GET", "secret/data/{own}", {}).status_code == 200
 
 
@@ -606,13 +606,11 @@ def test_the_same_way_of_asking_is_answered_where_it_is_its_work(site: Site, rol
         ("consumer:app", "consumer:app"),
     ],
 )
-def test_a_login_with_its_rendered_policies_lacks_nothing_and_has_nothing_beyond(
-    site: Site, login: str, role: str
-) -> None:
+def test_a_login_with_its_rendered_policies_has_exactly_the_rights_it_needs(site: Site, login: str, role: str) -> None:
     assert site.compared(role, login) == Comparison((), ())
 
 
-def test_a_worker_is_no_revoker_and_the_other_way_round(site: Site) -> None:
+def test_a_worker_has_no_revokers_rights_and_vice_versa(site: Site) -> None:
     lacking = {finding.path for finding in site.compared(rules.WORKER, "revoker").lacking}
     assert f"secret/destroy/{site.names['own']}" in lacking
     beyond = {(finding.capability, finding.path) for finding in site.compared(rules.REVOKER, "worker").beyond}
@@ -630,7 +628,7 @@ def test_a_worker_is_no_revoker_and_the_other_way_round(site: Site) -> None:
         ('path "secret/metadata/*" { capabilities = ["delete"] }', ("delete", f"secret/metadata/{PROBE}")),
     ],
 )
-def test_what_a_login_has_beyond_its_work_is_told(site: Site, granted: str, beyond: tuple[str, str]) -> None:
+def test_excess_rights_of_a_login_are_reported(site: Site, granted: str, beyond: tuple[str, str]) -> None:
     policy_name = fresh()
     site.lab.root.sys.create_or_update_policy(policy_name, granted)
     compared = site.compared(rules.WORKER, "worker", [policy_name])
@@ -638,7 +636,7 @@ def test_what_a_login_has_beyond_its_work_is_told(site: Site, granted: str, beyo
     assert compared.lacking == ()
 
 
-def test_the_command_tells_a_login_with_all_rights_and_one_that_lacks_some(
+def test_the_command_reports_whether_a_login_lacks_rights(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "catalogue.yaml").write_text(json.dumps({"secrets": {"tests/nobody": DECLARED}}))

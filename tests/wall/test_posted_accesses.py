@@ -1,4 +1,4 @@
-"""Who would like to put accesses into the log that were not theirs, or to keep others from putting theirs there."""
+"""Posted access records can't be forged, replayed or used to block others."""
 
 import json
 import stat
@@ -27,7 +27,7 @@ def taken(log: Postings) -> list[str]:
     return told
 
 
-def test_nobody_posts_in_the_name_of_another(log: Postings) -> None:
+def test_an_application_can_not_post_under_anothers_name(log: Postings) -> None:
     for poster, key in (("apps/shop", KEY), ("apps/trainer", OTHER), ("apps/nobody", KEY), ("other/trainer", KEY)):
         expected = HTTPStatus.OK if (poster, key) == ("apps/shop", KEY) else HTTPStatus.UNAUTHORIZED
         assert log.post(read_of("a", principal="root"), poster=poster, key=key).status == expected
@@ -43,7 +43,7 @@ def test_a_message_without_one_of_its_headers_or_with_another_is_refused(log: Po
     assert taken(log) == []
 
 
-def test_a_message_that_somebody_has_listened_to_adds_nothing_now_or_later(log: Postings) -> None:
+def test_a_replayed_message_adds_nothing(log: Postings) -> None:
     headers, body = log.message(read_of("a"))
     for _ in range(3):
         assert log.door.answer(headers, body).status == HTTPStatus.OK
@@ -54,20 +54,20 @@ def test_a_message_that_somebody_has_listened_to_adds_nothing_now_or_later(log: 
     assert taken(log) == ["trainer a"]
 
 
-def test_one_that_posts_without_end_is_held_up_and_another_is_not(log: Postings) -> None:
+def test_a_flooding_application_is_throttled_and_others_are_not(log: Postings) -> None:
     answers = [log.post(read_of("a")).status for _ in range(BURST + 5)]
     assert answers == [HTTPStatus.OK] * BURST + [HTTPStatus.TOO_MANY_REQUESTS] * 5
     assert log.post(read_of("b"), poster="apps/shop", key=OTHER).status == HTTPStatus.OK
 
 
-def test_a_listened_message_that_comes_again_and_again_does_not_hold_its_sender_up(log: Postings) -> None:
+def test_replays_of_a_message_do_not_throttle_its_sender(log: Postings) -> None:
     headers, body = log.message(read_of("a"))
     for _ in range(2 * BURST):
         log.door.answer(headers, body)
     assert log.post(read_of("b")).status == HTTPStatus.OK
 
 
-def test_what_is_too_large_or_too_much_is_refused(log: Postings) -> None:
+def test_oversized_and_excess_posts_are_refused(log: Postings) -> None:
     assert log.door.answer({}, b"x" * (BODY_LIMIT + 1)).status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     assert log.post(*(read_of("a") for _ in range(1001))).status == HTTPStatus.BAD_REQUEST
     assert log.post().status == HTTPStatus.BAD_REQUEST
@@ -81,7 +81,7 @@ def test_no_answer_quotes_what_was_posted(log: Postings) -> None:
         assert secret not in answer.text
 
 
-def test_what_was_posted_is_for_the_user_alone_who_runs_keyturn(log: Postings) -> None:
+def test_posted_records_are_readable_only_by_keyturns_user(log: Postings) -> None:
     log.post(read_of("a"))
     for path in (log.directory, *log.directory.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
@@ -103,6 +103,6 @@ def test_what_was_posted_is_for_the_user_alone_who_runs_keyturn(log: Postings) -
         "kind: posted, posters: {}",
     ],
 )
-def test_a_catalogue_leads_a_log_nowhere_that_is_not_its_own(tmp_path: Path, settings: str) -> None:
+def test_a_catalogue_can_not_move_a_log_to_another_directory(tmp_path: Path, settings: str) -> None:
     (tmp_path / "logs.yaml").write_text(f"access_logs: {{ log: {{ {settings} }} }}\n")
     assert find_problems(tmp_path, {})

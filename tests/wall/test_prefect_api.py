@@ -1,4 +1,4 @@
-"""A writer of Prefect's API can make workers run Keyturn's flows only; refusals name the reason.
+"""A writer of Prefect's API can make workers run Keyturn's flows only.
 
 They may say what command a run is started with, which variables it gets, where its code is fetched from and what it is,
 and may call their own flow by the name of one of ours. Each of that would run code on a process worker.
@@ -125,13 +125,13 @@ def refused(server: PrefectServer, run: str) -> str:
     return str(state["message"])
 
 
-def test_prefects_own_way_would_run_what_the_attacker_says(attacker: Attacker) -> None:
+def test_prefects_own_worker_would_run_the_attackers_command(attacker: Attacker) -> None:
     asyncio.run(run_steps(attacker.steps))  # type: ignore[arg-type]
     assert attacker.marker.exists()
     attacker.marker.unlink()
 
 
-def test_a_run_of_ours_that_says_nothing_else_is_let_through(attacker: Attacker) -> None:
+def test_an_unmodified_keyturn_run_is_accepted(attacker: Attacker) -> None:
     async def permitted(run: Any) -> Any:
         async with get_client() as client:
             return begin.permitted_flow(await begin.read_request(client, run))
@@ -181,12 +181,12 @@ CHANGES: dict[str, Callable[[Attacker], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_our_deployment_with_code_of_theirs_is_refused(attacker: Attacker, change: str) -> None:
+def test_our_deployment_with_foreign_code_is_refused(attacker: Attacker, change: str) -> None:
     run = attacker.run(attacker.deploy(**CHANGES[change](attacker)))
     assert "this worker runs what it has installed alone" in refused(attacker.server, run)
 
 
-def test_a_deployment_of_theirs_on_our_pool_is_refused(attacker: Attacker) -> None:
+def test_a_foreign_deployment_on_our_pool_is_refused(attacker: Attacker) -> None:
     said = {"entrypoint": attacker.entrypoint, "pull_steps": attacker.steps, "path": str(attacker.directory)}
     reason = refused(attacker.server, attacker.run(attacker.deploy("evil", "evil", **said), "evil"))
     assert "run evil/evil: Keyturn has no flow named evil, and this worker runs no other's" in reason
@@ -238,7 +238,7 @@ def test_a_process_worker_on_the_pool_starts_nothing() -> None:
         asyncio.run(ProcessJobConfiguration.from_template_and_values(template, {}, client=None))
 
 
-def test_an_older_pool_of_the_type_process_is_made_anew_and_said(server: PrefectServer) -> None:
+def test_an_older_pool_of_the_type_process_is_replaced_and_reported(server: PrefectServer) -> None:
     old, said = WorkspaceNames("old"), list[str]()
     server.post("work_pools/", name=old.own, type="process")
     try:
@@ -254,7 +254,7 @@ def test_an_older_pool_of_the_type_process_is_made_anew_and_said(server: Prefect
     assert "Start its workers again with --type keyturn" in remark
 
 
-def test_a_block_of_an_earlier_version_is_left_nothing_of_the_hub(server: PrefectServer) -> None:
+def test_hub_settings_are_removed_from_blocks_of_earlier_versions(server: PrefectServer) -> None:
     held = {"address": "https://hub.example.com", "catalogue": "/etc/keyturn"}
     KeyturnWorkspace(workspace="old", **held).save("old", overwrite=True, _sync=True)  # type: ignore[call-arg,arg-type]
     asyncio.run(put_block(WorkspaceNames("old")))
@@ -337,12 +337,12 @@ def tried(server: PrefectServer, lab: Lab, tmp_path_factory: pytest.TempPathFact
         asyncio.run(make_pool(print, WALL))
 
 
-def test_a_worker_runs_nothing_that_the_api_says_and_its_run_fails_with_the_reason(tried: Tried) -> None:
+def test_a_worker_refuses_commands_from_the_api_and_the_run_fails_with_the_reason(tried: Tried) -> None:
     assert (tried.attack["state_type"], tried.marker.exists()) == ("FAILED", False), tried.attack["state"]
     assert "it brings job variables (command, env, working_dir)" in tried.attack["state"]["message"]
 
 
-def test_a_changed_workspace_block_leads_a_worker_nowhere(tried: Tried) -> None:
+def test_a_changed_workspace_block_does_not_redirect_a_worker(tried: Tried) -> None:
     assert (tried.honest["state_type"], tried.honest["state"]["message"][:8]) == ("COMPLETED", "rotated:")
     found = tried.site.workspace.hub.describe(tried.path)
     assert found is not None
@@ -353,7 +353,7 @@ def test_a_changed_workspace_block_leads_a_worker_nowhere(tried: Tried) -> None:
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 @pytest.mark.parametrize("named", [True, False], ids=["its own", "the block's"])
 @pytest.mark.usefixtures("server")
-def test_a_changed_failure_channel_hears_of_no_incident_where_the_worker_names_its_own(
+def test_a_changed_failure_channel_gets_no_incident_if_the_worker_sets_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
     workspace = "wall-named" if named else "wall-unnamed"

@@ -1,4 +1,4 @@
-"""Keyturn registers with no Prefect server that lets everybody in."""
+"""Keyturn registers with no Prefect server that needs no login."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def never_asked(api: str) -> int:
         ("http://127.0.0.1.example.com/api", SAID, 401, ["https address"]),
     ],
 )
-def test_a_server_elsewhere_without_password_key_or_tls_is_refused_with_the_settings_that_mend_it(
+def test_a_remote_server_without_login_or_tls_is_refused_with_the_settings_to_add(
     api: str, env: dict[str, str], status: int, named: list[str]
 ) -> None:
     with pytest.raises(Denied) as refused:
@@ -45,26 +45,26 @@ def test_a_server_elsewhere_without_password_key_or_tls_is_refused_with_the_sett
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_server_elsewhere_that_refuses_whoever_has_no_login_is_registered_with(status: int) -> None:
+def test_a_remote_server_that_requires_a_login_is_accepted(status: int) -> None:
     insist_on_guarded(FAR, SAID, answering(status))
     clear = {**SAID, "KEYTURN_PREFECT_INSECURE_HTTP": "true"}
     insist_on_guarded("http://prefect.internal:4200/api", clear, answering(status))
 
 
 @pytest.mark.parametrize("api", ["http://127.0.0.1:4200/api", "https://localhost:4200/api", "http://[::1]:4200/api"])
-def test_a_server_on_this_machine_is_not_asked(api: str) -> None:
+def test_a_local_server_is_not_checked(api: str) -> None:
     insist_on_guarded(api, {}, never_asked)
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404])
-def test_whether_it_asks_for_a_password_is_told_by_the_server_itself(httpserver: HTTPServer, status: int) -> None:
+def test_the_server_itself_shows_whether_it_requires_a_password(httpserver: HTTPServer, status: int) -> None:
     httpserver.expect_oneshot_request("/api/work_pools/keyturn").respond_with_data("{}", status)
     assert without_login(httpserver.url_for("/api")) == status
     assert "Authorization" not in httpserver.log[0][0].headers
 
 
 @pytest.mark.parametrize("status", [302, 400, 503])
-def test_what_can_not_be_told_is_no_password(httpserver: HTTPServer, status: int) -> None:
+def test_an_unclear_answer_does_not_count_as_a_required_password(httpserver: HTTPServer, status: int) -> None:
     httpserver.expect_oneshot_request("/api/work_pools/keyturn").respond_with_data(
         "", status, {"Location": "/elsewhere"}
     )
@@ -72,6 +72,6 @@ def test_what_can_not_be_told_is_no_password(httpserver: HTTPServer, status: int
         without_login(httpserver.url_for("/api"))
 
 
-def test_a_server_that_is_not_trusted_is_no_server(httpserver: HTTPServer) -> None:
+def test_a_server_with_an_untrusted_certificate_is_refused(httpserver: HTTPServer) -> None:
     with temporary_settings({PREFECT_API_SSL_CERT_FILE: "/no/such/file"}), pytest.raises(Unavailable):
         without_login(httpserver.url_for("/api"))

@@ -1,4 +1,4 @@
-"""Other processes of the same user read no memory of Keyturn's, and no core dump holds any."""
+"""Other processes of the same user can't read Keyturn's memory, and it leaves no core dump."""
 
 import os
 import socket
@@ -77,7 +77,7 @@ def test_a_process_that_holds_values_is_read_by_no_other_and_leaves_no_core(prog
         assert spied(pid).stderr == ""
 
 
-def test_a_command_is_guarded_before_it_speaks_to_anybody(tmp_path: Path) -> None:
+def test_a_command_is_protected_before_its_first_connection(tmp_path: Path) -> None:
     catalogue = one_generated_secret(tmp_path / "catalogue")
     with closing(socket.create_server((LOOPBACK, 0))) as hub:
         hub.settimeout(60)
@@ -99,9 +99,7 @@ REPORTING = ("DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED")
 @pytest.mark.parametrize(
     ("wanted", "printed"), [({}, "1 false\n"), ({"DO_NOT_TRACK": "0"}, "0 false\n")], ids=["by itself", "wanted"]
 )
-def test_nothing_is_reported_to_the_makers_of_prefect_unless_somebody_wants_it(
-    wanted: dict[str, str], printed: str
-) -> None:
+def test_prefects_telemetry_is_off_unless_enabled(wanted: dict[str, str], printed: str) -> None:
     program = f"import os; {GUARDED}; print(*[os.environ[name] for name in {REPORTING}])"
     env = {name: value for name, value in os.environ.items() if name not in REPORTING} | wanted
     run = subprocess.run([sys.executable, "-c", program], env=env, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Who shares a machine, a secret or an address with a program that Keyturn runs gets nothing by it."""
+"""Programs that Keyturn runs: their environment, templates and files can't be injected into."""
 
 import os
 import shlex
@@ -66,7 +66,7 @@ def written(**fields: str) -> SecretClient:
 # --- who may write the secret ------------------------------------------------------------------------------
 
 
-def test_whoever_writes_a_secret_does_not_choose_a_programs_variables() -> None:
+def test_a_writer_of_a_secret_does_not_choose_a_programs_variables() -> None:
     client = written(LD_PRELOAD="/tmp/evil.so", PATH="/tmp/evil", **{"x=y\nBASH_ENV": "/tmp/evil"})
     given = Declaration(prefixes={"DB_": "ml/db"}).render(client).environment
     assert set(given) == {"DB_LD_PRELOAD", "DB_PATH", "DB_X_Y_BASH_ENV"}
@@ -212,7 +212,7 @@ def pipe_in_its_place(directory: Path) -> Path:
 @pytest.mark.parametrize(
     "trap", [link_in_its_place, link_of_somebody_on_the_way, draft_that_is_a_link, pipe_in_its_place]
 )
-def test_no_secret_is_written_through_what_somebody_has_laid_there(
+def test_no_secret_is_written_through_a_planted_link_or_file(
     tmp_path: Path, trap: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.geteuid():
@@ -273,7 +273,7 @@ def test_a_notice_that_is_forged_or_late_restarts_nothing(address: str, notices:
     assert len(notices) == 1
 
 
-def test_whoever_opens_connections_without_end_gets_no_more_threads(address: str, notices: list[Notice]) -> None:
+def test_endless_connections_start_no_more_threads(address: str, notices: list[Notice]) -> None:
     host, port = "127.0.0.1", int(address.rpartition(":")[2])
     with ExitStack() as opened:
         silent = [opened.enter_context(socket.create_connection((host, port))) for _ in range(CONNECTIONS)]

@@ -1,4 +1,4 @@
-"""A writer of a queue, channel or directory moves no application, and a broker's lie counts as no notice."""
+"""Notices in a queue, channel or directory can't be forged or replayed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver
 from keyturn.core.notifications.messages import SIGNATURE, TIMESTAMP, SignedMessage
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
@@ -57,7 +57,7 @@ def wrapped(text: str) -> str:
         wrapped(changed(signed(), webhook_id="msg_another")),
     ],
 )
-def test_what_is_not_signed_so_is_refused(text: str) -> None:
+def test_a_message_without_a_valid_signature_is_refused(text: str) -> None:
     handled: list[Notice] = []
     assert Receiver([KEY]).handle_message(text, handled.append) == HTTPStatus.UNAUTHORIZED
     assert handled == []
@@ -81,12 +81,12 @@ def test_what_is_not_signed_so_is_refused(text: str) -> None:
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_message_is_refused_and_not_quoted(text: str | bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_message_is_refused_and_not_quoted(text: str | bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert Receiver([KEY]).handle_message(text, lambda notice: None) == HTTPStatus.BAD_REQUEST
     assert "hunter2" not in caplog.text
 
 
-def test_an_old_message_that_is_sent_again_is_a_repeat_and_handled_no_more() -> None:
+def test_a_replayed_old_message_is_not_handled_again() -> None:
     handled: list[Notice] = []
     receiver, text = Receiver([KEY]), signed().to_json()
     for _ in range(3):
@@ -94,7 +94,7 @@ def test_an_old_message_that_is_sent_again_is_a_repeat_and_handled_no_more() -> 
     assert handled == [NOTICE]
 
 
-def test_a_message_that_was_taken_from_a_queue_is_no_request_once_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_queue_message_is_not_accepted_as_a_webhook_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """An application with an address takes none that is older than five minutes, wherever somebody got it."""
     message, receiver = signed(), Receiver([KEY])
     monkeypatch.setattr("standardwebhooks.webhooks.datetime", Later)
@@ -123,7 +123,7 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", ELSEWHERE)
-def test_no_consumer_is_told_at_a_place_that_the_operators_file_leaves_out(tmp_path: Path, kind: str) -> None:
+def test_no_notice_goes_to_an_address_that_the_operators_file_does_not_list(tmp_path: Path, kind: str) -> None:
     allowed = {"hosts": ["*.example.org"], "accounts": ["111122223333", "ml"], "directories": ["/run/keyturn"]}
     files = tmp_path / "catalogue"
     files.mkdir()

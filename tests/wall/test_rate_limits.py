@@ -1,4 +1,4 @@
-"""A flood of requests is limited for an hour, and never delays the revocation of one secret."""
+"""Rate limits stop a flood of requests, and never delay one secret's revocation."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.cli.commands import acting_command
 from keyturn.core.actor import Acting, PastRules, acting, past_rules
 from keyturn.core.errors import Invalid, OverLimit
-from keyturn.core.limits import Happening, free_again, with_happening
+from keyturn.core.hourly_limits import Happening, free_again, with_happening
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome
 from keyturn.core.schedule.due import Trigger
@@ -89,7 +89,7 @@ def notes(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
 
 
 @pytest.mark.usefixtures("through_prefect")
-def test_a_flood_through_prefect_is_over_after_so_many(lab: Lab) -> None:
+def test_a_flood_through_prefect_is_limited(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(3)]
     workspace = opened(lab, *secrets)
     for secret in secrets[:2]:
@@ -102,7 +102,7 @@ def test_a_flood_through_prefect_is_over_after_so_many(lab: Lab) -> None:
     assert notes(workspace, "over limit")[-1][0] is Outcome.DENIED
 
 
-def test_a_flood_of_others_holds_no_persons_single_revocation_back(lab: Lab) -> None:
+def test_a_flood_by_others_does_not_block_a_persons_single_revocation(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(3)]
     workspace = opened(lab, *secrets)
     token = acting.set(Acting("emergency-revoke 1", "user somebody", by_others=True))
@@ -117,7 +117,7 @@ def test_a_flood_of_others_holds_no_persons_single_revocation_back(lab: Lab) -> 
     assert begin(ana, secrets[0]).closed_at is None, "also of the very secret that the others flood"
 
 
-def test_what_one_login_does_is_counted_for_that_login_alone(lab: Lab) -> None:
+def test_each_login_has_its_own_limit(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(5)]
     workspace = opened(lab, *secrets)
     ana, bea = (person(lab, name).workspace(workspace) for name in ("ana", "bea"))
@@ -128,7 +128,7 @@ def test_what_one_login_does_is_counted_for_that_login_alone(lab: Lab) -> None:
     begin(bea, secrets[4])
 
 
-def test_one_secret_is_not_revoked_again_and_again(lab: Lab) -> None:
+def test_repeated_revocations_of_one_secret_are_limited(lab: Lab) -> None:
     secret = lab.generated()
     ana = person(lab, "ana").workspace(opened(lab, secret))
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_one_secret_is_not_revoked_again_and_again(lab: Lab) -> None:
         begin(ana, secret)
 
 
-def test_several_secrets_at_once_are_counted_for_all(lab: Lab) -> None:
+def test_a_revocation_of_several_secrets_counts_for_each_of_them(lab: Lab) -> None:
     pairs = [[lab.generated(), lab.generated()] for _ in range(3)]
     workspace = opened(lab, *(one for pair in pairs for one in pair))
     ana, bea = (person(lab, name).workspace(workspace) for name in ("ana", "bea"))
@@ -148,7 +148,7 @@ def test_several_secrets_at_once_are_counted_for_all(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("through_prefect")
-def test_an_open_incident_is_gone_on_with_however_many_there_were(lab: Lab) -> None:
+def test_an_open_incident_continues_beyond_the_limit(lab: Lab) -> None:
     secret = lab.generated()
     workspace = opened(lab, secret)
     first = begin(workspace, secret)
@@ -157,7 +157,7 @@ def test_an_open_incident_is_gone_on_with_however_many_there_were(lab: Lab) -> N
 
 
 @pytest.mark.usefixtures("through_prefect", "on_purpose")
-def test_who_means_it_goes_on_and_is_heard(lab: Lab) -> None:
+def test_an_override_of_the_limit_continues_and_is_reported(lab: Lab) -> None:
     secrets, told = [lab.generated() for _ in range(3)], list[Announcement]()
     channel: Any = type("Pager", (), {"send": staticmethod(told.append)})()
     workspace = replace(opened(lab, *secrets), channel=channel)
@@ -170,7 +170,7 @@ def test_who_means_it_goes_on_and_is_heard(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("through_prefect")
-def test_a_count_that_can_not_be_read_is_none_to_go_by(lab: Lab) -> None:
+def test_an_unreadable_count_is_not_trusted(lab: Lab) -> None:
     secret = lab.generated()
     workspace = opened(lab, secret)
     lab.keep("limits/incidents", {"limits": "[[1,"})
@@ -179,20 +179,20 @@ def test_a_count_that_can_not_be_read_is_none_to_go_by(lab: Lab) -> None:
     assert lab.current(secret) == secret.first
 
 
-def test_a_count_that_can_not_be_read_holds_no_single_revocation_back(lab: Lab) -> None:
+def test_an_unreadable_count_does_not_block_a_single_revocation(lab: Lab) -> None:
     secret = lab.generated()
     lab.keep("limits/incidents", {"limits": "[[1,"})
     assert begin(opened(lab, secret), secret).closed_at is None
 
 
-def test_nothing_that_prefect_runs_can_go_past_a_rule() -> None:
+def test_no_prefect_run_can_override_a_limit() -> None:
     root = Path(__file__).parents[2]
     texts = [file.read_text() for part in ("flows", "tasks", "blocks") for file in (root / part).rglob("*.py")]
     assert len(texts) > 20
     assert not [word for word in ("past_rules", "over_limit", "break_glass") for text in texts if word in text]
 
 
-def test_what_prefect_runs_is_no_persons_own() -> None:
+def test_a_prefect_run_does_not_count_as_a_persons_request() -> None:
     from flows.support.common import at_work
 
     assert at_work().by_others
@@ -203,7 +203,7 @@ def test_what_prefect_runs_is_no_persons_own() -> None:
 
 
 @pytest.mark.parametrize("trigger", [Trigger.FORCE, Trigger.EVENT, Trigger.COMPROMISE])
-def test_one_secret_is_not_rotated_again_and_again_at_somebodys_word(lab: Lab, trigger: Trigger) -> None:
+def test_repeated_rotations_of_one_secret_on_request_are_limited(lab: Lab, trigger: Trigger) -> None:
     secret = lab.generated()
     workspace = opened(lab, secret)
     for _ in range(2):
@@ -215,7 +215,7 @@ def test_one_secret_is_not_rotated_again_and_again_at_somebodys_word(lab: Lab, t
     assert load_record(workspace, secret.path).open is None
 
 
-def test_a_workspace_is_not_rotated_through_again_and_again(lab: Lab) -> None:
+def test_repeated_rotations_of_a_workspace_are_limited(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(5)]
     workspace = opened(lab, *secrets)
     for secret in secrets[:4]:
@@ -227,7 +227,7 @@ def test_a_workspace_is_not_rotated_through_again_and_again(lab: Lab) -> None:
     rotate(replace(workspace, hub_clock=lambda: later), secrets[4].path, Trigger.FORCE)
 
 
-def test_the_schedule_is_held_back_by_nobodys_requests(lab: Lab) -> None:
+def test_requests_do_not_use_up_the_schedules_limit(lab: Lab) -> None:
     secrets = [lab.generated(interval="30d") for _ in range(5)]
     workspace = opened(lab, *secrets)
     for secret in secrets[:4]:
@@ -237,7 +237,7 @@ def test_the_schedule_is_held_back_by_nobodys_requests(lab: Lab) -> None:
     assert rotate(due, secrets[4].path, Trigger.SCHEDULE).version == 2
 
 
-def test_what_a_revocation_replaces_is_held_back_by_no_limit(lab: Lab) -> None:
+def test_replacements_in_a_revocation_are_not_limited(lab: Lab) -> None:
     secret = lab.generated()
     workspace = opened(lab, secret)
     for _ in range(2):
@@ -248,7 +248,7 @@ def test_what_a_revocation_replaces_is_held_back_by_no_limit(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("on_purpose")
-def test_a_rotation_that_is_meant_goes_on_and_stands_in_the_ledger(lab: Lab) -> None:
+def test_an_override_of_the_rotation_limit_continues_and_is_in_the_ledger(lab: Lab) -> None:
     secret = lab.generated()
     workspace = opened(lab, secret)
     for _ in range(3):
@@ -259,14 +259,14 @@ def test_a_rotation_that_is_meant_goes_on_and_stands_in_the_ledger(lab: Lab) -> 
 # --- the count
 
 
-def test_what_is_an_hour_old_counts_no_more_nor_what_a_wrong_clock_has_dated_far_ahead() -> None:
+def test_entries_older_than_an_hour_or_dated_far_ahead_do_not_count() -> None:
     ages = (timedelta(hours=1), timedelta(minutes=59), timedelta(minutes=-70))
     happenings = [Happening(NOW - age) for age in ages]
     assert free_again(happenings, 2, NOW) is None
     assert free_again(happenings, 1, NOW) == NOW + timedelta(minutes=1)
 
 
-def test_the_moment_that_is_told_is_the_first_at_which_there_is_room() -> None:
+def test_the_reported_time_is_the_first_at_which_the_limit_allows_it() -> None:
     happenings = [Happening(NOW - timedelta(minutes=age), count) for age, count in ((50, 3), (40, 2), (10, 4))]
     for limit in range(1, 12):
         again = free_again(happenings, limit, NOW)
@@ -275,7 +275,7 @@ def test_the_moment_that_is_told_is_the_first_at_which_there_is_room() -> None:
         assert again is None or free_again(happenings, limit, again - timedelta(seconds=1))
 
 
-def test_many_within_a_minute_take_one_place() -> None:
+def test_repeated_requests_within_a_minute_count_once() -> None:
     counting = list[Happening]()
     for second in range(50):
         counting = with_happening(counting, Happening(NOW + timedelta(seconds=second)))

@@ -1,4 +1,4 @@
-"""A recipe is data: it moves no credential, takes no other recipe's name, and stops no revocation."""
+"""A recipe moves no credential, replaces no other recipe, and stops no revocation."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import find_problems, load_catalogue
-from keyturn.catalogue.files.source import RECIPE_ENDING
+from keyturn.catalogue.files.parse import RECIPE_ENDING
 from keyturn.catalogue.recipes import library
 from keyturn.catalogue.recipes.library import SHIPPED, Library
 from keyturn.catalogue.recipes.model import LARGEST_VALUE, MOST_PLACES
@@ -78,12 +78,12 @@ SCOPES, ACCOUNT = "scopes: [read] } }", "account: acc1"
         (ACCOUNT, 'account: "a{{"'),
     ],
 )
-def test_a_parameter_names_no_field_of_the_admin_or_of_the_secret(old: str, new: str, tmp_path: Path) -> None:
+def test_a_parameter_can_not_refer_to_a_field_of_the_admin_or_secret(old: str, new: str, tmp_path: Path) -> None:
     assert "it holds {{ or }}, and only the recipe's own texts" in flaws(written(tmp_path, catalogue=(old, new)))
 
 
 @pytest.mark.parametrize("text", ["a\\r\\nx-more: y", "a\\nb", "a\\0b", "${AWS_SECRET_ACCESS_KEY}"])
-def test_a_parameter_holds_no_second_line_and_no_variable(text: str, tmp_path: Path) -> None:
+def test_a_parameter_can_not_contain_a_line_break_or_variable(text: str, tmp_path: Path) -> None:
     found = flaws(written(tmp_path, catalogue=(ACCOUNT, f'account: "{text}"')))
     assert any(reason in found for reason in ("one line of text", "environment references", "control character"))
 
@@ -112,7 +112,7 @@ def test_a_recipe_has_a_credential_of_its_own_target_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "metadata.google.internal", "evil.example\\\\.acme.example"])
-def test_a_recipe_leads_to_no_host_that_a_catalogue_may_not_name(host: str, tmp_path: Path) -> None:
+def test_a_recipe_reaches_no_host_that_the_catalogue_may_not(host: str, tmp_path: Path) -> None:
     assert "no catalogue may use this host" in flaws(written(tmp_path, ("api.acme.example", host)))
 
 
@@ -181,7 +181,7 @@ def test_a_recipe_that_two_installed_packages_bring_is_used_from_neither(
     assert "acme" not in Library()
 
 
-def test_a_package_that_can_not_be_imported_is_named_and_stops_no_revocation(
+def test_an_unimportable_package_is_reported_and_stops_no_revocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages(tmp_path / "site", monkeypatch, acme_one=RECIPE, acme_broken=None)

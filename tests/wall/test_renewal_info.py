@@ -1,4 +1,4 @@
-"""Who suggests renewals can neither let a certificate end nor have one made at every look, nor lead elsewhere."""
+"""Renewal suggestions of a certificate authority are accepted only within safe bounds."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -69,7 +69,7 @@ def test_a_suggestion_counts_between_a_days_age_and_the_last_tenth_of_the_life()
     assert outlook(facts(DAY / 2, NOW - 30 * DAY)).at == NOW + DAY / 2
 
 
-def test_what_is_no_sound_answer_is_refused_and_named(server: AcmeServer) -> None:
+def test_a_malformed_answer_is_refused_and_reported(server: AcmeServer) -> None:
     adviser = AcmeRenewalInfo(server.directory)
 
     def refusal() -> KeyturnError:

@@ -1,4 +1,4 @@
-"""`keyturn report verify` finds each change of a compliance report offline, and names it."""
+"""`keyturn report verify` detects and names each change of a compliance report, offline."""
 
 import base64
 import json
@@ -90,7 +90,7 @@ def row(document: Document, name: str) -> dict[str, Any]:
     return found
 
 
-def test_a_report_as_it_was_made_is_whole(desk: Desk) -> None:
+def test_an_unchanged_report_verifies(desk: Desk) -> None:
     for form in ("json", "html"):
         result = desk.verify(desk.write(form, desk.document), "--entry", str(desk.entry()), "--json")
         seen = json.loads(result.stdout)
@@ -145,7 +145,7 @@ FORGERIES: dict[str, tuple[Callable[[Document], None], str]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forgery_with_digests_of_its_own_is_named(desk: Desk, name: str) -> None:
+def test_a_forgery_with_recomputed_digests_is_reported(desk: Desk, name: str) -> None:
     forge, problem = FORGERIES[name]
     forged = deepcopy(desk.document)
     forge(forged)
@@ -154,7 +154,7 @@ def test_a_forgery_with_digests_of_its_own_is_named(desk: Desk, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [f"secret:{DATABASE}", "reader:ml-training/api-keys@hub:approle stranger", "entry:5"])
-def test_a_changed_row_is_named_without_the_ledgers_entry(desk: Desk, name: str) -> None:
+def test_a_changed_row_is_reported_without_the_ledgers_entry(desk: Desk, name: str) -> None:
     changed = deepcopy(desk.document)
     about = row(changed, name)
     about.get("cells", about)["note"] = "nothing to see here"
@@ -163,7 +163,7 @@ def test_a_changed_row_is_named_without_the_ledgers_entry(desk: Desk, name: str)
         assert f"the row '{name}' was changed" in result.output
 
 
-def test_a_report_of_another_ledger_is_not_believed(desk: Desk) -> None:
+def test_a_report_of_another_ledger_is_not_trusted(desk: Desk) -> None:
     file = desk.write("json", desk.document)
     result = desk.verify(file, key=str(Key().public()), code=1)
     assert "the checkpoint is not signed by a key that is trusted" in result.output
@@ -171,7 +171,7 @@ def test_a_report_of_another_ledger_is_not_believed(desk: Desk) -> None:
     assert "is not signed by a key that is trusted" in desk.verify(file, key=elsewhere, code=1).output
 
 
-def test_an_entry_of_another_report_vouches_for_nothing(desk: Desk) -> None:
+def test_an_entry_of_another_report_proves_nothing(desk: Desk) -> None:
     other = desk.built.report("pci")
     result = desk.verify(desk.write("json", other), "--entry", str(desk.entry()), code=1)
     assert "the report is not the one that the ledger's entry 74 names" in result.output
@@ -221,7 +221,7 @@ NONSENSE = (
 
 
 @pytest.mark.parametrize("text", NONSENSE)
-def test_what_is_no_report_is_refused_in_our_words(desk: Desk, text: bytes) -> None:
+def test_a_file_that_is_no_report_is_refused_with_a_clear_error(desk: Desk, text: bytes) -> None:
     file = desk.directory / "nonsense"
     file.write_bytes(text)
     result = desk.verify(file, code=1)
@@ -242,7 +242,7 @@ def test_no_odd_member_ends_in_a_traceback_or_passes(desk: Desk) -> None:
             assert desk.verify(desk.directory / file, code=1).exception.__class__ is SystemExit
 
 
-def test_a_key_that_stands_twice_is_refused(desk: Desk) -> None:
+def test_a_duplicate_key_is_refused(desk: Desk) -> None:
     text = json.dumps(desk.document)
     file = desk.directory / "twice.json"
     file.write_text('{"owner": "nobody", ' + text[1:])

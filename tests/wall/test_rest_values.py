@@ -1,4 +1,4 @@
-"""A REST API that repeats all that it was sent, in every kind of answer: no value reaches an error or a log."""
+"""Values that a REST API repeats in its answers reach no error or log."""
 
 import json
 import logging

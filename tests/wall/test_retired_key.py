@@ -54,7 +54,7 @@ def forged(lab: Lab) -> Forged:
     return Forged(site, path, marks_by(FingerprintKeys((leaked,), 1, leaked.made_at), site, path))
 
 
-def test_it_is_found_as_drift_by_a_plan_that_believes_listings_and_written_again(forged: Forged) -> None:
+def test_it_is_found_as_drift_by_a_plan_from_listings_and_rewritten(forged: Forged) -> None:
     forged.put()
     item = forged.site.item(f"one:{forged.path}")
     assert (item.action, item.why) == (Action.DRIFTED, UNKNOWN_KEY)
@@ -63,7 +63,7 @@ def test_it_is_found_as_drift_by_a_plan_that_believes_listings_and_written_again
     assert set(forged.site.actions(deep=True).values()) == {Action.IN_SYNC}
 
 
-def test_it_is_reported_alone_where_the_catalogue_says_so(forged: Forged) -> None:
+def test_it_is_only_reported_if_the_catalogue_says_so(forged: Forged) -> None:
     forged.site.syncs["all"]["drift"] = "report"
     forged.put()
     assert forged.site.item(f"one:{forged.path}").hands_off
@@ -85,13 +85,13 @@ def test_it_is_never_deleted_as_keyturns_own(forged: Forged) -> None:
         delete(forged.site.workspace, item)
 
 
-def test_no_turn_marks_it_anew(forged: Forged) -> None:
+def test_a_key_replacement_does_not_renew_its_mark(forged: Forged) -> None:
     forged.put()
     assert steps(forged.site)[-1] == "retired"
     assert forged.site.item(f"one:{forged.path}").action is Action.DRIFTED
 
 
-def test_a_turn_marks_nothing_anew_that_holds_something_else_than_its_mark_is_of(site_of_first: Turning) -> None:
+def test_a_key_replacement_renews_no_mark_that_does_not_match_its_value(site_of_first: Turning) -> None:
     [path] = site_of_first.served("one")
     site_of_first.stores["one"]._secrets[path].values[-1] = THEIRS  # as a store that shows no such change
     site_of_first.turn(begin=True)
@@ -101,7 +101,7 @@ def test_a_turn_marks_nothing_anew_that_holds_something_else_than_its_mark_is_of
     assert site_of_first.item(f"one:{path}").action is Action.DRIFTED
 
 
-def test_a_mark_that_names_a_key_of_nobody_is_drift(site_of_first: Turning) -> None:
+def test_a_mark_with_an_unknown_key_is_drift(site_of_first: Turning) -> None:
     store, [path] = site_of_first.stores["one"], list(site_of_first.served("one"))
     copy = store.describe(path)
     assert copy is not None

@@ -1,4 +1,4 @@
-"""A revoked certificate reaches no store, and only its issuer can say that it is good."""
+"""A revoked certificate reaches no store; only its issuer's answer counts as proof."""
 
 import dataclasses
 import secrets
@@ -79,7 +79,7 @@ def push(workspace: Workspace, declared: Declared) -> None:
     converge(workspace, declared.path, destination)
 
 
-def test_a_revoked_certificate_is_not_pushed_and_the_remedy_is_named(
+def test_a_revoked_certificate_is_not_pushed_and_the_remedy_is_shown(
     lab: Lab, declared: Declared, opening: Opening
 ) -> None:
     policy = (POLICIES / "keyturn-worker.hcl").read_text()
@@ -134,7 +134,7 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
-def test_only_the_issuers_own_answer_of_today_about_this_certificate_is_believed() -> None:
+def test_only_the_issuers_current_answer_about_this_certificate_is_trusted() -> None:
     issuer, thief = Issuer(), Issuer()
     leaf, other = issuer.leaf(7), issuer.leaf(8)
     asked = pem(leaf), pem(issuer.certificate), NOW, "pki"
@@ -153,7 +153,7 @@ def test_only_the_issuers_own_answer_of_today_about_this_certificate_is_believed
     assert ocsp_says_revoked(refused.public_bytes(Encoding.DER), *asked) is None
 
 
-def test_only_the_issuers_own_list_of_today_is_believed() -> None:
+def test_only_the_issuers_current_revocation_list_is_trusted() -> None:
     issuer, thief = Issuer(), Issuer()
     asked = pem(issuer.leaf(7)), pem(issuer.certificate), NOW, "pki"
     assert list_says_revoked(issuer.revocations(7, 9), *asked)
@@ -196,7 +196,7 @@ def strategy_of(authority: TwoFaced) -> CertificateStrategy:
     return strategy
 
 
-def test_what_clients_are_told_counts_at_a_push_and_after_a_revocation() -> None:
+def test_ocsp_and_crl_answers_count_at_a_push_and_after_a_revocation() -> None:
     fields, retired = SecretFields({"serial": "0a:0b"}), {"mount": "pki", "serial": "0a:0b"}
     ended = strategy_of(TwoFaced(revoked=False, published=Publication(revoked=True, by=OCSP)))
     assert ended.revocation(fields) == "the certificate 0a:0b, by OCSP,"

@@ -1,4 +1,4 @@
-"""With the rendered policies a store in a second Vault does its whole work, and not one call next to it."""
+"""The rendered policies for a second Vault allow a store's whole work, and nothing more."""
 
 import json
 import secrets
@@ -99,14 +99,14 @@ ATTACKS: Final[list[tuple[str, str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[" ".join((*attack[:2], *attack[2])) for attack in ATTACKS])
-def test_a_call_beside_the_rendered_policy_is_refused(site: InVault, attack: tuple[str, str, dict[str, Any]]) -> None:
+def test_a_call_outside_the_rendered_policy_is_refused(site: InVault, attack: tuple[str, str, dict[str, Any]]) -> None:
     site.grant(revoking=False)
     response = site.ask(*attack)
     assert (response.status_code, "permission denied" in response.text) == (403, True), response.text
 
 
 @pytest.mark.parametrize("path", ["{mount}/metadata/theirs", "{mount}/data/theirs"])
-def test_whoever_revokes_ends_no_secret_of_others(site: InVault, path: str) -> None:
+def test_the_revoker_can_not_end_other_owners_secrets(site: InVault, path: str) -> None:
     site.grant(revoking=True)
     assert site.ask("DELETE", path, {}).status_code == 403
     assert site.ask("POST", path.replace("metadata", "destroy").replace("data", "destroy"), {}).status_code == 403
@@ -118,14 +118,14 @@ LOOKS: Final = 'path "auth/token/lookup-self" { capabilities = ["read"] }'
 
 
 @pytest.mark.parametrize("revoking", [False, True])
-def test_a_login_with_the_rendered_policies_lacks_nothing_and_has_nothing_beyond(site: InVault, revoking: bool) -> None:
+def test_a_login_with_the_rendered_policies_has_exactly_the_rights_it_needs(site: InVault, revoking: bool) -> None:
     site.grant(revoking)
     verdicts = site.verdicts(revoking)
     assert {verdict.allowed for verdict in verdicts if verdict.needed} == {True}
     assert [verdict for verdict in verdicts if not verdict.needed] == []
 
 
-def test_what_a_login_lacks_and_what_it_has_beyond_is_told(site: InVault) -> None:
+def test_missing_and_excess_rights_of_a_login_are_reported(site: InVault) -> None:
     asks = f'{LOOKS} path "sys/capabilities-self" {{ capabilities = ["update"] }}'
     more = (
         f'path "{site.mount}/data/*" {{ capabilities = ["read"] }} path "sys/mounts/*" {{ capabilities = ["create"] }}'
@@ -143,7 +143,7 @@ def test_what_a_login_lacks_and_what_it_has_beyond_is_told(site: InVault) -> Non
     ]
 
 
-def test_a_login_that_may_not_ask_is_told(site: InVault) -> None:
+def test_a_login_that_may_not_check_its_rights_is_reported(site: InVault) -> None:
     site.become([LOOKS])
     with pytest.raises(Denied):
         site.verdicts(revoking=False)

@@ -1,4 +1,4 @@
-"""The policies that are rendered for AWS: with them the whole job and an incident are done, and nothing next to it."""
+"""The rendered AWS policies allow the whole work and incidents, and nothing more."""
 
 import json
 import secrets
@@ -462,7 +462,7 @@ def beset(revoked: Site) -> Site:
 @pytest.mark.parametrize(
     ("role", "what"), [*(("worker", what) for what in OF_A_WORKER), *(("revoker", what) for what in OF_A_REVOKER)]
 )
-def test_a_call_beside_the_rendered_policies_is_refused(beset: Site, role: str, what: str) -> None:
+def test_a_call_outside_the_rendered_policies_is_refused(beset: Site, role: str, what: str) -> None:
     service, attack = (OF_A_WORKER if role == "worker" else OF_A_REVOKER)[what]
     with closing(beset.client(service, **beset.keys[role])) as client, pytest.raises(ClientError) as refused:
         attack(beset, client)
@@ -473,16 +473,14 @@ def test_a_call_beside_the_rendered_policies_is_refused(beset: Site, role: str, 
 
 
 @pytest.mark.parametrize("role", ["worker", "revoker"])
-def test_aws_says_that_a_login_with_the_rendered_policies_lacks_nothing_and_has_nothing_beyond(
-    site: Site, role: str
-) -> None:
+def test_aws_confirms_that_a_login_has_exactly_the_rendered_rights(site: Site, role: str) -> None:
     site.sign_in(role)
     verdicts = site.verdicts(role)
     assert [verdict for verdict in verdicts if verdict.needed != verdict.allowed] == []
     assert len([verdict for verdict in verdicts if not verdict.needed]) > 40
 
 
-def test_a_worker_lacks_what_whoever_revokes_has(site: Site) -> None:
+def test_a_worker_does_not_have_the_revokers_rights(site: Site) -> None:
     site.sign_in("worker")
     lacking = {verdict.call for verdict in site.verdicts("revoker") if verdict.needed and not verdict.allowed}
     assert lacking == {
@@ -506,7 +504,7 @@ def test_a_worker_lacks_what_whoever_revokes_has(site: Site) -> None:
         ("Deny", "iam:CreateAccessKey", "target iam", "iam:CreateAccessKey"),
     ],
 )
-def test_what_a_login_has_beyond_or_is_denied_is_told(
+def test_excess_and_denied_rights_of_a_login_are_reported(
     site: Site, effect: str, action: str, where: str, call: str
 ) -> None:
     site.keys["another"] = site.login("worker", ({"Effect": effect, "Action": action, "Resource": "*"},))
@@ -516,7 +514,7 @@ def test_what_a_login_has_beyond_or_is_denied_is_told(
     assert call in {verdict.call for verdict in findings}
 
 
-def test_where_policies_ask_for_what_only_a_request_has_nobody_says_that_all_is_well(site: Site) -> None:
+def test_policies_with_request_conditions_are_not_reported_as_sufficient(site: Site) -> None:
     at_home = {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
     statement = {"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*", "Condition": at_home}
     site.keys["another"] = site.login("worker", (statement,))
@@ -526,7 +524,7 @@ def test_where_policies_ask_for_what_only_a_request_has_nobody_says_that_all_is_
     assert "aws:SourceIp" in unknown[0].why
 
 
-def test_a_login_that_may_not_ask_is_no_login_that_lacks_nothing(site: Site) -> None:
+def test_a_login_that_may_not_check_its_rights_is_not_reported_as_sufficient(site: Site) -> None:
     statement = {"Effect": "Deny", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"}
     site.keys["another"] = site.login("worker", (statement,))
     site.sign_in("another")
@@ -539,7 +537,7 @@ def test_a_login_that_may_not_ask_is_no_login_that_lacks_nothing(site: Site) -> 
     assert "Allow iam:SimulatePrincipalPolicy on arn:aws:iam::123456789012:user/" in answers[0].verdict.why
 
 
-def test_a_role_asks_for_itself_by_the_path_that_the_catalogue_tells(site: Site) -> None:
+def test_a_role_checks_its_rights_by_the_path_in_the_catalogue(site: Site) -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:role/teams/keyturn"
     store = {"kind": "aws-parameter-store", "region": REGION, "endpoint_url": site.aws.endpoint_url, "role_arn": arn}
     catalogue = Catalogue.model_validate({"stores": {"ssm": store}})
@@ -560,7 +558,7 @@ def test_a_role_asks_for_itself_by_the_path_that_the_catalogue_tells(site: Site)
     }
 
 
-def test_the_command_ends_with_one_where_nobody_could_look_and_with_none_where_all_is_there(
+def test_the_command_exits_with_1_if_unchecked_and_with_0_if_complete(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = {"kind": "aws-parameter-store", "region": REGION, "endpoint_url": site.aws.endpoint_url}

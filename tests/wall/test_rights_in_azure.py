@@ -1,4 +1,4 @@
-"""With the rendered roles a store in Azure Key Vault does its whole work, and not one call next to it."""
+"""The rendered Azure roles allow a store's whole work, and nothing more."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ ATTACKS: Final[dict[str, Call]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_a_call_beside_the_rendered_roles_is_refused(served: tuple[InAzure, Any], attack: Call) -> None:
+def test_a_call_outside_the_rendered_roles_is_refused(served: tuple[InAzure, Any], attack: Call) -> None:
     site, client = served
     site.grant(revoking=False)
     with pytest.raises(HttpResponseError) as refused:
@@ -104,7 +104,7 @@ def test_a_call_beside_the_rendered_roles_is_refused(served: tuple[InAzure, Any]
 
 
 @pytest.mark.parametrize("attack", ["read another's", "delete another's", "recover another's", "restore one"])
-def test_whoever_revokes_does_nothing_to_what_is_others(served: tuple[InAzure, Any], attack: str) -> None:
+def test_the_revoker_can_not_change_other_owners_secrets(served: tuple[InAzure, Any], attack: str) -> None:
     site, client = served
     site.grant(revoking=True)
     with pytest.raises(HttpResponseError) as refused:
@@ -112,7 +112,7 @@ def test_whoever_revokes_does_nothing_to_what_is_others(served: tuple[InAzure, A
     assert refused.value.status_code == FORBIDDEN
 
 
-def test_names_that_only_the_hub_tells_are_rights_on_the_whole_vault() -> None:
+def test_names_known_only_from_the_hub_need_rights_on_the_whole_vault() -> None:
     settings = AzureKeyVaultSettings(kind="azure-key-vault", vault_url="https://plant.vault.azure.net")
     made = settings.rights(CopyRights("store-azure", "made by a test", ("a", "team-*"), deletes=True, departed=True))
     documents = {document.name: json.loads(document.text) for document in made}

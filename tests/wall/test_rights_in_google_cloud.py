@@ -1,4 +1,4 @@
-"""With the rendered roles a store in Google Cloud does its whole work, and not one call next to it."""
+"""The rendered Google Cloud roles allow a store's whole work, and nothing more."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -111,7 +111,7 @@ ATTACKS: Final[dict[str, Call]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_a_call_beside_the_rendered_roles_is_refused(served: tuple[InGoogleCloud, Any], attack: Call) -> None:
+def test_a_call_outside_the_rendered_roles_is_refused(served: tuple[InGoogleCloud, Any], attack: Call) -> None:
     site, client = served
     site.grant(revoking=False)
     with pytest.raises(api.PermissionDenied):
@@ -119,7 +119,7 @@ def test_a_call_beside_the_rendered_roles_is_refused(served: tuple[InGoogleCloud
 
 
 @pytest.mark.parametrize("attack", ["delete another's", "disable another's", "read of a like name", "set its policy"])
-def test_whoever_revokes_does_nothing_to_what_is_others(served: tuple[InGoogleCloud, Any], attack: str) -> None:
+def test_the_revoker_can_not_change_other_owners_secrets(served: tuple[InGoogleCloud, Any], attack: str) -> None:
     site, client = served
     site.grant(revoking=True)
     with pytest.raises(api.PermissionDenied):
@@ -161,7 +161,7 @@ def copied(served: tuple[InGoogleCloud, Any]) -> Iterator[InGoogleCloud]:
 
 
 @pytest.mark.parametrize("revoking", [False, True])
-def test_an_account_with_the_rendered_roles_lacks_nothing_and_has_nothing_beyond(
+def test_an_account_with_the_rendered_roles_has_exactly_the_rights_it_needs(
     copied: InGoogleCloud, resource_manager: ResourceManager, revoking: bool
 ) -> None:
     answers = verdicts(copied, resource_manager, revoking)
@@ -174,7 +174,7 @@ def test_an_account_with_the_rendered_roles_lacks_nothing_and_has_nothing_beyond
     }
 
 
-def test_what_an_account_lacks_and_what_it_has_beyond_is_told(
+def test_missing_and_excess_rights_of_an_account_are_reported(
     copied: InGoogleCloud, resource_manager: ResourceManager
 ) -> None:
     more = Grant(frozenset({"secretmanager.versions.access", "iam.serviceAccountKeys.create"}))
@@ -198,7 +198,7 @@ def test_what_an_account_lacks_and_what_it_has_beyond_is_told(
     assert ("secretmanager.secrets.create", f"projects/{PROJECT}") not in lacking
 
 
-def test_what_is_not_there_yet_can_not_be_asked_about(
+def test_rights_on_missing_secrets_can_not_be_checked(
     served: tuple[InGoogleCloud, Any], resource_manager: ResourceManager
 ) -> None:
     site, client = served
@@ -220,9 +220,7 @@ def test_an_emulator_with_resource_manager_is_asked_for_rights_on_the_project(co
     }
 
 
-def test_where_nobody_tells_rights_on_the_project_it_is_said(
-    copied: InGoogleCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_rights_on_the_project_are_reported(copied: InGoogleCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights, "ON_PROJECTS", "/google.cloud.another.v1.Service/TestIamPermissions")
     answers = list(rights.ask_secret_manager("memory", copied.copies, False, **copied.opened_with()))
     assert {verdict.call for verdict in answers if verdict.allowed is None} == {
@@ -231,14 +229,14 @@ def test_where_nobody_tells_rights_on_the_project_it_is_said(
     }
 
 
-def test_many_names_are_several_conditions_of_as_many_operators_as_google_takes() -> None:
+def test_many_names_are_split_into_conditions_within_googles_limit() -> None:
     names = tuple(f"copy-{number}" for number in range(2 * NAMES + 1))
     made = conditions(GcpScope(), CopyRights("store-gcp", "made by a test", names))
     assert [text.count("||") + 1 for text in made] == [2 * NAMES, 2 * NAMES, 2]
     assert all(text.count("||") <= 12 for text in made)
 
 
-def test_names_that_only_the_hub_tells_are_told_by_their_beginnings_and_regional_ones_by_their_location() -> None:
+def test_names_known_only_from_the_hub_are_matched_by_prefix_or_location() -> None:
     copies = CopyRights("store-gcp", "made by a test", ("a", "team-*"))
     (text,) = conditions(GcpScope("europe-west3"), copies)
     held = Grant(frozenset({"p"}), text)
@@ -249,7 +247,7 @@ def test_names_that_only_the_hub_tells_are_told_by_their_beginnings_and_regional
     assert conditions(GcpScope(), CopyRights("store-gcp", "made by a test", ("*",))) == ()
 
 
-def test_what_the_settings_ask_for_is_rendered_and_nothing_else() -> None:
+def test_only_rights_that_the_settings_need_are_rendered() -> None:
     copies = CopyRights("store-gcp", "made by a test", ("a",))
     kept = {document.name: document.text for document in role_files(GcpScope(old_versions="keep"), copies)}
     assert "versions.list" not in kept["store-gcp.yaml"]

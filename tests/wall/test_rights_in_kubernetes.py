@@ -1,4 +1,4 @@
-"""With the rendered Role a store in Kubernetes does its whole work, and not one call next to it."""
+"""The rendered Kubernetes Role allows a store's whole work, and nothing more."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -89,7 +89,9 @@ ATTACKS: Final[dict[str, Callable[[Any, Any, str], Any]]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_a_call_beside_the_rendered_role_is_refused(site: InKubernetes, attack: Callable[[Any, Any, str], Any]) -> None:
+def test_a_call_outside_the_rendered_role_is_refused(
+    site: InKubernetes, attack: Callable[[Any, Any, str], Any]
+) -> None:
     site.grant(revoking=False)
     with site.client() as api, pytest.raises(ApiException) as refused:
         attack(kubernetes.client.CoreV1Api(api), kubernetes.client.AppsV1Api(api), site.remote)
@@ -100,9 +102,7 @@ def test_a_call_beside_the_rendered_role_is_refused(site: InKubernetes, attack: 
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["by its rules", "call by call"])
-def test_an_account_with_the_rendered_role_lacks_nothing_and_has_nothing_beyond(
-    site: InKubernetes, tells: bool
-) -> None:
+def test_an_account_with_the_rendered_role_has_exactly_the_rights_it_needs(site: InKubernetes, tells: bool) -> None:
     site.grant(revoking=False)
     site.cluster.emulator.tells_no_rules = not tells
     try:
@@ -114,7 +114,7 @@ def test_an_account_with_the_rendered_role_lacks_nothing_and_has_nothing_beyond(
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["by its rules", "call by call"])
-def test_what_an_account_lacks_and_what_it_has_beyond_is_told(site: InKubernetes, tells: bool) -> None:
+def test_missing_and_excess_rights_of_an_account_are_reported(site: InKubernetes, tells: bool) -> None:
     more = rules(secrets=("get", "list", "deletecollection"))
     site.cluster.emulator.admit(Account("worker", "worker's token", more))
     site.cluster.emulator.tells_no_rules = not tells
@@ -130,13 +130,13 @@ def test_what_an_account_lacks_and_what_it_has_beyond_is_told(site: InKubernetes
     assert {"deletecollection secrets", "get secrets"} <= beyond
 
 
-def test_an_account_that_is_unknown_is_told(site: InKubernetes) -> None:
+def test_an_unknown_account_is_reported(site: InKubernetes) -> None:
     site.cluster.emulator.admit(Account("worker", "another's token"))
     with pytest.raises(Denied):
         site.verdicts()
 
 
-def test_names_that_only_the_hub_tells_are_said_by_no_name_and_departed_ones_are_deleted() -> None:
+def test_names_known_only_from_the_hub_need_unnamed_rights_and_removed_ones_are_deleted() -> None:
     store = {"kind": "kubernetes", "namespace": "apps", "deletion": "delete"}
     destinations = [{"store": "k", "name": "a"}]
     data: dict[str, Any] = {
@@ -164,7 +164,7 @@ ROTATION: Final = {"strategy": "generated", "fields": {"value": {}}, "interval":
 ABOUT: Final = {"owner": "tests@example.com", "classification": "internal", "rotation": ROTATION}
 
 
-def test_the_command_asks_what_can_be_asked_and_names_the_rest(site: InKubernetes) -> None:
+def test_the_command_checks_what_it_can_and_lists_the_rest(site: InKubernetes) -> None:
     site.grant(revoking=False)
     answers = elsewhere.ask_everyone(site.catalogue, "worker")
     assert [answer.finding for answer in answers if answer.finding] == []

@@ -1,4 +1,4 @@
-"""With the rendered roles the keys of service accounts turn, and nothing else is done with the accounts."""
+"""The rendered roles for service account keys allow their rotation, and nothing more."""
 
 import json
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def test_with_the_rendered_roles_a_key_is_made_tried_and_ended(granted: Iam) -> 
     "path",
     [f"/serviceAccounts/{ACCOUNT}:disable", f"/serviceAccounts/{ACCOUNT}:enable", "/serviceAccounts"],
 )
-def test_a_call_beside_the_rendered_roles_is_refused(granted: Iam, path: str) -> None:
+def test_a_call_outside_the_rendered_roles_is_refused(granted: Iam, path: str) -> None:
     address = f"http://127.0.0.1:{granted.port}/v1/projects/{PROJECT}{path}"
     assert requests.post(address, json={"accountId": "another"}, timeout=20).status_code == 403
 
@@ -110,13 +110,13 @@ def verdicts(iam: Iam, *names: str) -> list[Verdict]:
     )
 
 
-def test_an_account_with_the_rendered_roles_lacks_nothing_and_has_nothing_beyond(granted: Iam) -> None:
+def test_an_account_with_the_rendered_roles_has_exactly_the_rights_it_needs(granted: Iam) -> None:
     answers = verdicts(granted, ACCOUNT)
     assert {verdict.allowed for verdict in answers if verdict.needed} == {True}
     assert [verdict for verdict in answers if not verdict.needed] == []
 
 
-def test_what_an_account_lacks_and_what_it_has_beyond_is_told(iam: Iam) -> None:
+def test_missing_and_excess_rights_of_an_account_are_reported(iam: Iam) -> None:
     held = frozenset({"iam.serviceAccountKeys.list", "iam.serviceAccounts.actAs"})
     iam.grant(held, frozenset({"iam.serviceAccountKeys.create"}))
     answers = verdicts(iam, ACCOUNT)

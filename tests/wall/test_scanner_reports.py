@@ -1,4 +1,4 @@
-"""Who writes into what a scanner looks through, or into its report, and would have more ended or shown than leaked."""
+"""Crafted scanner reports revoke nothing beyond what leaked, and expose no value."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def test_one_bad_entry_hides_no_other(line: bytes) -> None:
     "metadata",
     [None, 7, [], {"Data": 7}, {"Data": {}}, {"Data": {"Git": 7}}, {"Data": {"Git": {"line": "x", "commit": 7}}}],
 )
-def test_a_place_that_is_told_oddly_takes_nothing_from_its_finding(metadata: Any) -> None:
+def test_an_odd_location_does_not_invalidate_its_finding(metadata: Any) -> None:
     ((value,), _) = read(hog(SourceMetadata=metadata))
     assert (value.at.file, value.at.line, value.at.commit) == ("", 0, "")
     assert value.texts[0] == Sensitive("a value")
@@ -60,7 +60,7 @@ def test_a_report_or_a_line_that_never_ends_is_not_read_on(monkeypatch: pytest.M
             read(endless)
 
 
-def test_an_address_or_a_word_that_somebody_commits_ends_nothing() -> None:
+def test_a_committed_address_or_word_revokes_nothing() -> None:
     index = ValueIndex()
     index.add(Sensitive("correct horse"), SECRET)
     index.add(Sensitive("db.example.com"), HOST)

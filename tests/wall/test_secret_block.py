@@ -1,4 +1,4 @@
-"""A block that a writer of Prefect's API changed leads no login to another server."""
+"""A changed Prefect block sends no login to another server."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def hub(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return lab
 
 
-def test_an_address_in_a_block_is_refused_before_anybody_is_asked(hub: Lab) -> None:
+def test_an_address_in_a_block_is_refused_before_any_request(hub: Lab) -> None:
     with Liar(never_answers) as liar:
         for source in (liar.url, f"HTTP://127.0.0.1:{liar.port}", f"//127.0.0.1:{liar.port}"):
             with pytest.raises(Invalid, match="a block points to no server"):
@@ -37,7 +37,7 @@ def test_a_store_of_no_catalogue_is_refused(hub: Lab, monkeypatch: pytest.Monkey
         KeyturnSecret(path="ml-training/database", source="elsewhere").get()
 
 
-def test_fields_that_a_block_does_not_have_lead_nowhere(hub: Lab) -> None:
+def test_unknown_fields_of_a_block_have_no_effect(hub: Lab) -> None:
     held: Any = {"address": "https://elsewhere.example.com", "token": "s.theirs", "sources": ["https://elsewhere"]}
     block = KeyturnSecret(path="ml-training/database", field="username", **held)
     assert block.get().reveal()

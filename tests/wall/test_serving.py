@@ -1,4 +1,4 @@
-"""A background service leaks nothing by its address, the hub's entries, or a freeze of its process."""
+"""A background service exposes nothing through its address, its hub entries or a frozen process."""
 
 import secrets
 import socket
@@ -40,7 +40,7 @@ def test_a_page_in_a_browser_that_calls_itself_otherwise_is_not_answered() -> No
         assert get(f"{url}/metrics", Host="localhost:2774").status_code == 200
 
 
-def test_clients_that_drip_hold_up_nobody() -> None:
+def test_slow_clients_delay_no_others() -> None:
     with endpoint(WORKING) as url, ExitStack() as stack:
         port = int(url.rpartition(":")[2])
         for _ in range(40):
@@ -49,7 +49,7 @@ def test_clients_that_drip_hold_up_nobody() -> None:
         assert get(f"{url}/healthz").status_code == 200
 
 
-def test_what_is_in_the_way_is_no_stranger_s_business() -> None:
+def test_error_details_are_not_shown_to_strangers() -> None:
     state = PartState("access/hub", running=True, number=1, health=PartHealth(0.0, TROUBLE), looked=True)
     with endpoint(state) as url:
         shown = "".join(get(f"{url}{page}").text for page in ("/readyz", "/metrics", "/healthz"))
@@ -71,7 +71,7 @@ def token_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_numbers_are_nobodys_beyond_loopback_without_a_login(token_file: Path) -> None:
+def test_metrics_beyond_loopback_need_a_login(token_file: Path) -> None:
     said = list[str]()
     admit = metrics_login({}, read_login, said.append, local=False)
     token = {"Authorization": f"Bearer {token_file.read_text().strip()}"}
@@ -81,7 +81,7 @@ def test_the_numbers_are_nobodys_beyond_loopback_without_a_login(token_file: Pat
     assert "set KEYTURN_METRICS_TOKEN_FILE" in said[0]
 
 
-def test_the_numbers_are_for_whoever_shows_the_token_that_the_file_holds_now(token_file: Path) -> None:
+def test_metrics_need_the_current_token_of_the_file(token_file: Path) -> None:
     said, first = list[str](), token_file.read_text().strip()
     admit = metrics_login({"KEYTURN_METRICS_TOKEN_FILE": str(token_file)}, read_login, said.append, local=True)
     with endpoint(WORKING, admit=admit) as url:
@@ -136,9 +136,7 @@ PROXIES = ("10.0.0.0/24", "fd00::7")
         ("10.0.0.7", ["10.0.0.8, 10.0.0.9"], "10.0.0.8"),
     ],
 )
-def test_an_address_is_taken_from_a_proxy_that_the_operator_names_and_from_nobody_else(
-    peer: str, forwarded: list[str], client: str
-) -> None:
+def test_client_addresses_are_taken_only_from_listed_proxies(peer: str, forwarded: list[str], client: str) -> None:
     assert client_address(peer, forwarded, PROXIES) == client
     assert client_address(peer, forwarded, ()) == peer
 
@@ -147,7 +145,7 @@ def test_an_address_is_taken_from_a_proxy_that_the_operator_names_and_from_nobod
 
 
 @pytest.mark.parametrize("data", [{}, {"begun": "now", "segment": "many", "at": 1}, {"begun": "2026-03-04T12:00:00"}])
-def test_a_mark_that_somebody_has_edited_stops_nothing(site: Site, data: Mapping[str, Any]) -> None:
+def test_an_edited_mark_stops_nothing(site: Site, data: Mapping[str, Any]) -> None:
     site.hub.states[f"{JUDGED}/hub"] = (data, 7)
     site.process(ListSource(READS)).run()
     assert kept(site) == [read.path for read in READS]
@@ -157,9 +155,7 @@ def test_a_mark_that_somebody_has_edited_stops_nothing(site: Site, data: Mapping
 @pytest.mark.parametrize(
     "data", [{}, {"told": 1}, {"told": {"siren": [1]}}, {"told": {"siren": [["a", "begun", "x"]]}}]
 )
-def test_an_entry_of_what_was_told_that_somebody_has_edited_keeps_nobody_from_being_told(
-    site: Site, data: Mapping[str, Any]
-) -> None:
+def test_an_edited_record_of_notices_suppresses_no_notice(site: Site, data: Mapping[str, Any]) -> None:
     site.hub.states[TOLD] = (data, 7)
     site.process(ListSource(READS)).run()
     assert len(begun(site)) == 3
@@ -168,7 +164,7 @@ def test_an_entry_of_what_was_told_that_somebody_has_edited_keeps_nobody_from_be
 # --- a process that was frozen, and whose clock stood still
 
 
-def test_whoever_was_frozen_while_another_read_on_writes_nothing_more(site: Site) -> None:
+def test_a_frozen_process_that_was_replaced_writes_nothing_more(site: Site) -> None:
     frozen = site.process(ListSource(READS[:2]))
 
     def meanwhile(seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Nothing of a secret goes to another organisation that named people of both have not signed for, and are not for."""
+"""Secrets are shared with another organisation only after named people of both sign."""
 
 import base64
 import json
@@ -190,7 +190,7 @@ def pair(openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         yield made
 
 
-def test_with_both_signatures_the_copy_is_in_step_and_without_either_there_is_none(
+def test_with_both_signatures_the_copy_is_in_sync_and_without_either_there_is_none(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert pair.sync() is CopyState.WITHHELD
@@ -205,7 +205,7 @@ def test_with_both_signatures_the_copy_is_in_step_and_without_either_there_is_no
 
 
 @pytest.mark.parametrize("side", ["red", "blue"])
-def test_what_one_side_has_withdrawn_is_ended_with_the_next_sync(pair: Pair, side: str) -> None:
+def test_an_agreement_withdrawn_by_one_side_ends_with_the_next_sync(pair: Pair, side: str) -> None:
     agreed = pair.agree()
     assert pair.sync() is CopyState.CREATED
     sharing.withdraw_sharing(pair.signing(side), agreed.id, "no more")
@@ -233,7 +233,7 @@ def test_an_agreement_ends_by_itself_by_the_hubs_clock(pair: Pair) -> None:
     assert (pair.sync(later), pair.copy()) == (CopyState.WITHHELD, None)
 
 
-def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair) -> None:
+def test_only_listed_people_sign_and_no_entry_is_an_agreement_by_itself(pair: Pair) -> None:
     stranger = replace(pair.giving(), hub=pair.red.empty.hub)
     with pytest.raises(Denied, match="is not among the approvers"):
         sharing.propose_sharing(stranger, PATH, "blue", "x", "")
@@ -258,7 +258,7 @@ def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair)
     assert pair.copy() is None
 
 
-def test_a_changed_entry_or_a_signer_who_is_named_no_more_ends_it(pair: Pair) -> None:
+def test_a_changed_entry_or_a_removed_signer_ends_it(pair: Pair) -> None:
     agreed = pair.agree()
     assert pair.sync() is CopyState.CREATED
     workspace = pair.giving()
@@ -279,7 +279,7 @@ def test_a_changed_entry_or_a_signer_who_is_named_no_more_ends_it(pair: Pair) ->
     assert pair.sync() is CopyState.WITHHELD
 
 
-def test_what_somebody_has_written_over_a_copy_stays_at_its_end_and_is_told(pair: Pair) -> None:
+def test_a_value_written_over_a_copy_stays_at_its_end_and_is_reported(pair: Pair) -> None:
     agreed = pair.agree()
     assert pair.sync() is CopyState.CREATED
     pair.blue.empty.hub.write(NAME, SecretFields({"value": "theirs"}), cas=1)
@@ -291,7 +291,7 @@ def test_what_somebody_has_written_over_a_copy_stays_at_its_end_and_is_told(pair
     assert all(why.endswith(REMAINS) for why in (pushed.error, item.why))
 
 
-def test_where_the_other_side_can_not_be_asked_nothing_is_written_and_nothing_is_ended(pair: Pair) -> None:
+def test_if_the_other_side_is_unreachable_nothing_is_written_or_ended(pair: Pair) -> None:
     pair.agree()
     assert pair.sync() is CopyState.CREATED
     away: Any = Hooked(pair.blue.empty.hub, read_state=raising(Unavailable("ask", "blue", "it is away", "Wait")))
@@ -303,7 +303,7 @@ def test_where_the_other_side_can_not_be_asked_nothing_is_written_and_nothing_is
 
 
 @pytest.mark.parametrize(("namespace", "mount"), [("", "{}/secret"), ("{}/", "secret"), ("/{}", "secret")])
-def test_no_other_spelling_of_a_place_leads_past_it(pair: Pair, namespace: str, mount: str) -> None:
+def test_no_other_spelling_of_a_place_bypasses_the_agreement(pair: Pair, namespace: str, mount: str) -> None:
     partner = PartnerSettings(hub_part=pair.blue.empty.namespace, signers={"ana": pair.blue.public_key})
     store = pair.giving().catalogue.store("theirs")
     inside = pair.blue.empty.namespace
@@ -327,7 +327,7 @@ class Page:
 
 
 @pytest.mark.parametrize("page", [None, Page(), Page(away=2)])
-def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair: Pair, page: Page | None) -> None:
+def test_a_revocation_notifies_the_other_organisation_and_its_report_names_it(pair: Pair, page: Page | None) -> None:
     pair.agree()
     pair.sync()
     workspace = replace(pair.giving(), partner_channel=lambda name: page)
@@ -437,7 +437,7 @@ def signers_of(pair: Pair) -> dict[tuple[str, str], bytes]:
 
 
 @pytest.mark.parametrize("teller", ["red", "blue"])
-def test_it_is_proven_by_public_keys_alone_and_nothing_else_is(pair: Pair, teller: str) -> None:
+def test_an_agreement_is_provable_with_public_keys_alone(pair: Pair, teller: str) -> None:
     agreed, workspace = pair.agree(), pair.giving() if teller == "red" else pair.having()
     with the_ledger(pair) as (ledger, keys):
         proof = SharingProof.from_json(prove_sharing(workspace, ledger, agreed.id).to_json())
@@ -475,7 +475,7 @@ def test_it_is_proven_by_public_keys_alone_and_nothing_else_is(pair: Pair, telle
     assert alone.lacking == f"{second.organisation} has not signed it"
 
 
-def test_a_proof_tells_of_its_own_withdrawal_and_of_a_signature_that_could_not_be_seen(pair: Pair) -> None:
+def test_a_proof_shows_its_withdrawal_and_unverifiable_signatures(pair: Pair) -> None:
     agreed = pair.agree()
     sharing.withdraw_sharing(pair.signing("blue"), agreed.id, "no more")
     with the_ledger(pair) as (ledger, keys):

@@ -1,4 +1,4 @@
-"""No process is signalled but the one that the operator's file allows and the pid file was written for."""
+"""Only the process that the operator's file and pid file name is signalled."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def problems(directory: Path, consumer: dict[str, str], **policy: object) -> lis
     return [str(problem) for problem in find_problems(files, {VARIABLE: str(operators)} if policy else {})]
 
 
-def test_a_catalogue_signals_nobody_without_the_operators_word(tmp_path: Path) -> None:
+def test_a_catalogue_signals_no_process_without_the_operators_consent(tmp_path: Path) -> None:
     consumer = {"pid_file": f"{tmp_path}/run/trainer.pid"}
     (flaw,) = problems(tmp_path, consumer)
     assert "the operator's file does not allow to signal processes of this directory" in flaw
@@ -41,7 +41,7 @@ def test_a_catalogue_signals_nobody_without_the_operators_word(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("directory", ["/", "/etc/notices", "/proc/self", "~/.ssh", "/var/spool/cron", "/usr/lib/x"])
-def test_a_catalogue_has_no_notice_laid_where_it_could_do_harm(tmp_path: Path, directory: str) -> None:
+def test_a_catalogue_can_not_write_notices_to_sensitive_directories(tmp_path: Path, directory: str) -> None:
     (flaw,) = problems(tmp_path, {"directory": directory})
     assert "consumers.trainer.directory" in flaw
 
@@ -103,7 +103,7 @@ def piped(running: Program) -> None:
         (rewritten(str(os.getppid())), Invalid, "Keyturn's own process"),
     ],
 )
-def test_a_pid_file_that_can_not_be_trusted_leads_to_no_process(
+def test_an_untrusted_pid_file_is_not_used(
     tmp_path: Path, change: Callable[[Program], None], error: type[KeyturnError], words: str
 ) -> None:
     with program(tmp_path) as running:
@@ -141,7 +141,7 @@ def test_a_process_that_ended_while_it_was_looked_at_is_gone(tmp_path: Path, mon
             send_signal("trainer", str(running.pid_file), signal.SIGHUP)
 
 
-def test_a_dead_process_that_nobody_has_waited_for_is_gone(tmp_path: Path) -> None:
+def test_a_zombie_process_counts_as_gone(tmp_path: Path) -> None:
     with program(tmp_path) as running:
         running.process.kill()
         os.waitid(os.P_PID, running.process.pid, os.WEXITED | os.WNOWAIT)

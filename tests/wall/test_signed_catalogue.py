@@ -1,4 +1,4 @@
-"""A catalogue that has to be signed is used as it was signed, or not at all."""
+"""A signed catalogue is used exactly as it was signed, or not at all."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
 from keyturn.catalogue.files import append, signature
 from keyturn.catalogue.files.index import WORTH
+from keyturn.catalogue.files.parse import gather
 from keyturn.catalogue.files.signature import FILE, add_signature, digest_of, with_other_files
-from keyturn.catalogue.files.source import gather
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid
@@ -90,7 +90,7 @@ def signed(tmp_path: Path) -> Signed:
     return Signed(tmp_path)
 
 
-def test_what_was_signed_is_loaded_and_tells_its_digest(signed: Signed) -> None:
+def test_a_signed_catalogue_loads_and_shows_its_digest(signed: Signed) -> None:
     assert signed.problems() == []
     told = subprocess.run(
         ["/bin/sh", "-c", "LC_ALL=C sha256sum *.yaml | sha256sum"],
@@ -121,7 +121,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("told", CHANGES)
-def test_a_change_that_nobody_signed_is_refused_and_the_file_is_named(told: str, signed: Signed) -> None:
+def test_an_unsigned_change_is_refused_with_the_file_name(told: str, signed: Signed) -> None:
     CHANGES[told](signed.catalogue)
     assert signed.problems() == [told]
     signed.sign()
@@ -137,7 +137,7 @@ def test_a_folder_behind_a_link_is_not_signed(signed: Signed) -> None:
 
 
 @pytest.mark.parametrize("place", [".ca.pem", ".hidden/ca.pem", "link/ca.pem", FILE])
-def test_no_entry_names_a_file_that_a_signature_leaves_out(place: str, signed: Signed) -> None:
+def test_no_entry_may_use_a_file_that_the_signature_does_not_cover(place: str, signed: Signed) -> None:
     (signed.catalogue / ".hidden").mkdir()
     if place.startswith("link"):
         (signed.catalogue / "link").symlink_to(".hidden")
@@ -148,7 +148,7 @@ def test_no_entry_names_a_file_that_a_signature_leaves_out(place: str, signed: S
     assert "targets.yaml: a catalogue's signature covers no hidden file" in signed.problems()
 
 
-def test_a_visible_link_covers_the_hidden_file_that_it_leads_to(signed: Signed) -> None:
+def test_a_visible_link_covers_its_hidden_target(signed: Signed) -> None:
     """As a ConfigMap's volume has its files."""
     (signed.catalogue / "..data").mkdir()
     (signed.catalogue / "..data" / "ca.pem").write_text("a certificate\n")
@@ -161,14 +161,14 @@ def test_a_visible_link_covers_the_hidden_file_that_it_leads_to(signed: Signed) 
     assert signed.problems() == ["ca.pem: this file is not what was signed"]
 
 
-def test_files_that_change_their_names_or_their_contents_among_each_other_are_refused(signed: Signed) -> None:
+def test_swapped_names_or_contents_of_files_are_refused(signed: Signed) -> None:
     (signed.catalogue / "stores.yaml").write_text(CONSUMERS)
     (signed.catalogue / "consumers.yaml").write_text(STORES)
     assert [problem.split(":")[0] for problem in signed.problems()] == ["consumers.yaml", "stores.yaml"]
 
 
 @pytest.mark.parametrize("harm", ["text", "digest", "signature", "second note", "cut off", "other time"])
-def test_a_signature_that_was_touched_is_none(harm: str, signed: Signed) -> None:
+def test_a_changed_signature_is_refused(harm: str, signed: Signed) -> None:
     note = signed.file.read_text()
     text, _, made = note.rpartition("\n\n")
     first = text.splitlines()[2]
@@ -188,7 +188,7 @@ def test_a_signature_that_was_touched_is_none(harm: str, signed: Signed) -> None
 
 
 @pytest.mark.parametrize("what", ["a folder", "a pipe", "a device", "endless", "binary"])
-def test_what_lies_in_the_place_of_a_signature_is_refused_and_not_waited_for(what: str, signed: Signed) -> None:
+def test_a_pipe_or_folder_in_place_of_a_signature_is_refused_at_once(what: str, signed: Signed) -> None:
     signed.file.unlink()
     {
         "a folder": signed.file.mkdir,
@@ -210,7 +210,7 @@ def test_another_key_signs_nothing_whatever_it_is_called(name: str, signed: Sign
     assert signed.problems() == [f"{FILE}: no key that the operator's file names has signed this"]
 
 
-def test_what_the_key_has_signed_for_another_purpose_is_no_catalogues_signature(signed: Signed) -> None:
+def test_a_signature_for_another_purpose_is_refused(signed: Signed) -> None:
     lines = signed.file.read_text().rpartition("\n\n")[0].splitlines()[2:]
     for text in (
         "keyturn/local\n32\nxN2m9JI3CAOG5M9=\n",
@@ -220,7 +220,7 @@ def test_what_the_key_has_signed_for_another_purpose_is_no_catalogues_signature(
         assert signed.problems() == [f"{FILE}: what was signed here is no catalogue"]
 
 
-def test_two_of_three_have_to_sign_and_one_who_signs_twice_is_one(signed: Signed, tmp_path: Path) -> None:
+def test_two_of_three_must_sign_and_a_double_signature_counts_once(signed: Signed, tmp_path: Path) -> None:
     keys = {name: key(tmp_path, name) for name in ("anna", "ben", "chris")}
     public = [str(PublicKey(name, signer.public_key())) for name, signer in keys.items()]
     twice = str(PublicKey("anna-again", keys["anna"].public_key()))
@@ -245,7 +245,7 @@ def test_two_of_three_have_to_sign_and_one_who_signs_twice_is_one(signed: Signed
         ({"signed-by": []}, "unknown key"),
     ],
 )
-def test_an_operator_who_asks_for_a_signature_wrongly_is_told_and_gets_no_catalogue_without_one(
+def test_an_invalid_signature_setting_is_reported_and_loads_no_unsigned_catalogue(
     says: dict[str, Any], flaw: str, signed: Signed
 ) -> None:
     signed.policy(**says)
@@ -274,7 +274,7 @@ def test_an_older_catalogue_with_its_signature_is_not_put_back_once_the_operator
     assert signed.problems() == ["policy: is no time in UTC"]
 
 
-def test_what_was_kept_of_a_large_catalogue_is_no_way_around_its_signature(
+def test_the_cache_of_a_large_catalogue_does_not_bypass_its_signature(
     signed: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(signed.directory / "cache"))
@@ -293,7 +293,7 @@ def test_what_was_kept_of_a_large_catalogue_is_no_way_around_its_signature(
     assert signed.problems() == [f"{FILE}: the catalogue is not signed, and the operator's file asks for a signature"]
 
 
-def test_a_revocation_may_go_on_without_a_signature_and_everything_else_tells_how(signed: Signed) -> None:
+def test_a_revocation_may_continue_without_a_signature_and_other_commands_refuse(signed: Signed) -> None:
     (signed.catalogue / "stores.yaml").write_text(f"{STORES}# x\n")
     with pytest.raises(CatalogueInvalid, match="keyturn revoke PATH --reason WHY --override-policy"):
         load_catalogue(signed.catalogue, signed.env)
@@ -304,7 +304,7 @@ def test_a_revocation_may_go_on_without_a_signature_and_everything_else_tells_ho
         load_catalogue(signed.catalogue, signed.env, despite_policy=True)
 
 
-def test_what_is_added_to_a_signed_catalogue_is_looked_at_as_if_it_were_signed(
+def test_additions_to_a_signed_catalogue_are_checked_without_a_new_signature(
     signed: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append.insist_on_sound(signed.catalogue, signed.catalogue / "more.yaml", "freezes: {}\n", signed.env)
@@ -330,7 +330,7 @@ def test_a_key_that_others_could_have_taken_signs_nothing(signed: Signed) -> Non
 
 
 @pytest.mark.parametrize("kind", ["rsa", "passphrase", "nothing", "absent"])
-def test_a_file_that_holds_no_such_key_is_refused_in_words(kind: str, signed: Signed) -> None:
+def test_a_file_without_a_signing_key_is_refused_with_a_clear_error(kind: str, signed: Signed) -> None:
     file = signed.directory / "other.pem"
     rest = (Encoding.PEM, PrivateFormat.PKCS8)
     content = {
@@ -356,7 +356,7 @@ def test_files_that_can_not_be_read_are_not_signed(signed: Signed) -> None:
     assert "this is a pipe" in refused.stderr
 
 
-def test_one_of_a_key_file_and_a_key_of_the_hub_signs(signed: Signed) -> None:
+def test_a_signature_needs_either_a_key_file_or_a_key_of_the_hub(signed: Signed) -> None:
     assert sign(str(signed.catalogue)).exit_code == 2
     assert sign(str(signed.catalogue), "--key-file", "a", "--hub-key", "b").exit_code == 2
 

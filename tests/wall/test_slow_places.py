@@ -1,4 +1,4 @@
-"""What speaks no HTTP may drip and be silent too, and so may another process that holds a lock."""
+"""Servers without HTTP and held file locks can't block Keyturn without end."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def log_in_to_postgresql(port: int) -> object:
     ("log_in", "greeting"),
     [(log_in_to_redis, b""), (log_in_to_mysql, GREETING), (log_in_to_postgresql, DEMAND)],
 )
-def test_a_database_that_drips_is_given_up(
+def test_a_slow_database_is_given_up(
     log_in: Callable[[int], object], greeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keyturn.providers.redis.node.LONGEST_SESSION", WAIT)
@@ -67,7 +67,7 @@ def test_a_database_that_drips_is_given_up(
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_a_collector_that_drips_is_given_up(scheme: str) -> None:
+def test_a_slow_collector_is_given_up(scheme: str) -> None:
     # What drips is no TLS: who answers there is unproven.
     error = Unproven if scheme == "tls" else Unavailable
     with dripping() as port, pytest.raises(error, match=rf"nothing within {WAIT} s|no TLS"):
@@ -82,7 +82,7 @@ def test_a_collector_that_drips_is_given_up(scheme: str) -> None:
         ("KEYTURN_FORWARD_HTTP", "http://logs.example.com/in"),
     ],
 )
-def test_entries_go_to_another_machine_in_clear_only_where_somebody_says_so(variable: str, address: str) -> None:
+def test_entries_leave_the_machine_unencrypted_only_if_configured(variable: str, address: str) -> None:
     allowed = f"{variable}_INSECURE{'_HTTP' if variable.endswith('HTTP') else ''}"
     with pytest.raises(Invalid, match=rf"{allowed}=true"):
         collectors({variable: address})
@@ -103,7 +103,7 @@ def suspended_writer(file: Path) -> Iterator[int]:
         process.kill()
 
 
-def test_a_suspended_writer_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suspended_holder_of_a_file_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyturn.providers.files.directory.PATIENCE", WAIT)
     store, value = Files("files", directory=str(tmp_path)), fresh_value()
     with suspended_writer(tmp_path / ".app.keyturn.new") as pid:

@@ -1,4 +1,4 @@
-"""After access was stolen, word by word: what was stolen is worth nothing, and Keyturn works on."""
+"""After the documented clean-up, a stolen login is worthless and Keyturn continues."""
 
 import json
 import os
@@ -31,8 +31,8 @@ from keyturn.doctor.results import Grade
 from keyturn.doctor.token_roles import check_records
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rights import hub_policies as rules
-from keyturn.rights.documents import Origin
 from keyturn.rights.hub_wanted import HubDeclaration, token_roles
+from keyturn.rights.policy_documents import Origin
 from keyturn.rights.roles import LOGINS, needed
 from keyturn.rights.scope import EVERYTHING, HubScope
 from keyturn.settings.hub import HubSettings
@@ -167,7 +167,7 @@ def theft(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Theft]:
 
 
 @pytest.mark.parametrize("theft", [*LOGINS, CONSUMER], indirect=True, ids=str)
-def test_after_the_page_a_thief_has_nothing_of_what_the_login_could_do(theft: Theft, tmp_path: Path) -> None:
+def test_after_the_documented_clean_up_a_thief_has_no_access(theft: Theft, tmp_path: Path) -> None:
     thief = theft.log_in(*theft.halves)
     token, halves = str(thief.token), [theft.halves]
     made = theft.ask(token, "POST", f"auth/{theft.mount}/role/{theft.role}/secret-id")

@@ -1,4 +1,4 @@
-"""A store's recipe is data: it sends a login only where the operator allows, and a value in no address."""
+"""A store's recipe sends logins only to allowed hosts, and puts no value in a URL."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_no_line_of_a_catalogue_sends_the_login_elsewhere(
     assert words in flaws(tmp_path, recipe, store)
 
 
-def test_the_address_of_a_login_is_held_to_the_hosts_too(tmp_path: Path) -> None:
+def test_the_login_address_must_be_an_allowed_host(tmp_path: Path) -> None:
     login = (
         '  headers: { authorization: "Bearer {{admin.token}}" }',
         '  headers: { authorization: "Bearer {{login.token}}" }\n'
@@ -83,7 +83,7 @@ def test_the_address_of_a_login_is_held_to_the_hosts_too(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in StoreLibrary() if "url" in StoreLibrary()[name].parameters])
-def test_a_parameter_that_is_the_address_is_held_to_the_hosts(name: str, tmp_path: Path) -> None:
+def test_an_address_parameter_must_be_an_allowed_host(name: str, tmp_path: Path) -> None:
     parameters = {**StoreLibrary()[name].examples, "url": "https://evil.example"}
     store = {"acme": {"recipe": name, "parameters": parameters, "token_file": "FILES/token"}}
     found = flaws(tmp_path, store="\n".join(f"  {line}" for line in yaml.safe_dump(store).splitlines()))
@@ -133,7 +133,7 @@ def test_a_recipe_that_takes_a_shipped_ones_name_is_used_nowhere(tmp_path: Path)
     assert lenient.stores["acme"].readable
 
 
-def test_a_store_is_no_kind_of_credential_and_the_other_way_round(tmp_path: Path) -> None:
+def test_store_recipes_and_credential_recipes_are_not_interchangeable(tmp_path: Path) -> None:
     assert "no recipe has this name" in flaws(
         tmp_path, store=STORE.replace("recipe: acme", "recipe: stripe-secret-key")
     )

@@ -1,4 +1,4 @@
-"""A server whose success is not what its API promises is reported, and does not count as empty."""
+"""Unexpected success answers are reported, and never taken as an empty result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -76,7 +76,7 @@ def answering(tmp_path: Path) -> Iterator[Callable[[Any], VaultHub]]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_hub_that_answers_something_else_is_told_so(answering: Callable[[Any], VaultHub], verb: str) -> None:
+def test_an_unexpected_answer_of_the_hub_is_reported(answering: Callable[[Any], VaultHub], verb: str) -> None:
     for body in STRANGE.values():
         with pytest.raises(Unavailable) as raised:
             VERBS[verb](answering(body))
@@ -84,7 +84,9 @@ def test_a_hub_that_answers_something_else_is_told_so(answering: Callable[[Any],
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_nothing_is_done_where_another_than_the_hub_says_yes(answering: Callable[[Any], VaultHub], verb: str) -> None:
+def test_an_unexpected_answer_does_not_count_as_a_completed_change(
+    answering: Callable[[Any], VaultHub], verb: str
+) -> None:
     for body in ("another server's", "a list", "a text", "nothing"):
         with pytest.raises(Unavailable) as raised:
             CHANGES[verb](answering(STRANGE[body]))
@@ -93,7 +95,7 @@ def test_nothing_is_done_where_another_than_the_hub_says_yes(answering: Callable
 
 @pytest.mark.parametrize("body", STRANGE.values(), ids=list(STRANGE))
 @pytest.mark.parametrize("act", LOOKS)
-def test_a_store_that_answers_something_else_is_told_so(serve: Serve, act: Any, body: Any) -> None:
+def test_an_unexpected_answer_of_a_store_is_reported(serve: Serve, act: Any, body: Any) -> None:
     _, place = serve(answers_in_turn(lambda _, number: LOGIN if number == 1 and act is list_vault else body), act)
     with pytest.raises(Unavailable) as raised:
         act(place)
@@ -101,7 +103,7 @@ def test_a_store_that_answers_something_else_is_told_so(serve: Serve, act: Any, 
 
 
 @pytest.mark.parametrize("act", [describe_key_vault, read_key_vault])
-def test_an_empty_page_is_no_secret_of_key_vault(serve: Serve, act: Any) -> None:
+def test_an_empty_answer_is_not_taken_for_a_key_vault_secret(serve: Serve, act: Any) -> None:
     _, place = serve(answers_in_turn(lambda *_: {"value": []}), act)
     with pytest.raises(Unavailable):
         act(place)

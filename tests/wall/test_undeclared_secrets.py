@@ -1,4 +1,4 @@
-"""A pattern of a sync reaches no secret that nothing declares, unless the operator's file lists it."""
+"""A sync pattern copies no undeclared secret unless the operator lists it."""
 
 import dataclasses
 
@@ -51,7 +51,7 @@ def site(lab: Lab) -> Unlisted:
     return site
 
 
-def test_a_pattern_copies_what_is_declared_and_names_what_it_leaves_out(site: Unlisted) -> None:
+def test_a_pattern_copies_declared_secrets_and_lists_those_left_out(site: Unlisted) -> None:
     assert site.actions() == {f"{store}:{site.path('mine')}": Action.CREATE for store in ("one", "two")}
     (remark,) = (remark for remark in site.plan().remarks if "NOT COPIED" in remark)
     assert site.path("theirs") in remark
@@ -61,7 +61,7 @@ def test_a_pattern_copies_what_is_declared_and_names_what_it_leaves_out(site: Un
 
 
 @pytest.mark.parametrize("listed", ["theirs", "th*", "*"])
-def test_what_the_operator_lists_is_copied(site: Unlisted, listed: str) -> None:
+def test_secrets_that_the_operator_lists_are_copied(site: Unlisted, listed: str) -> None:
     site.listed = (site.path(listed),)
     site.run()
     assert set(site.served("one")) == {site.path("mine"), site.path("theirs")}

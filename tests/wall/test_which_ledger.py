@@ -1,4 +1,4 @@
-"""The hub belongs to one ledger: what is done with it is written there, or not begun."""
+"""A hub belongs to one ledger, and its actions are recorded only there."""
 
 import os
 import socket
@@ -98,7 +98,7 @@ def test_the_first_use_names_the_ledger_with_its_key(lab: Lab, tmp_path: Path) -
     assert [key.key for key in name.keys] == list(lab.hub.signer("keyturn-ledger").public_keys())
 
 
-def test_of_many_that_come_first_one_names_it(lab: Lab) -> None:
+def test_of_concurrent_first_uses_exactly_one_names_the_ledger(lab: Lab) -> None:
     with ThreadPoolExecutor(8) as pool:
         names = list(pool.map(lambda number: claim_name(lab.hub, f"keyturn/ledger-{number}"), range(8)))
     assert len({name.origin for name in names}) == 1
@@ -120,11 +120,13 @@ def test_a_ledger_of_another_name_takes_nothing_and_nothing_is_rotated(
     assert "move on purpose: keyturn ledger move" in refusal(Place(tmp_path / "elsewhere.db", fresh()), lab.hub)
 
 
-def test_an_empty_ledger_under_the_right_name_is_another_one(lab: Lab, right: Place, tmp_path: Path) -> None:
+def test_an_empty_ledger_under_the_right_name_is_another_ledger(lab: Lab, right: Place, tmp_path: Path) -> None:
     assert "it was never signed" in refusal(Place(tmp_path / "empty.db", right.name), lab.hub)
 
 
-def test_one_that_another_key_has_signed_is_another_one(lab: Lab, engine: Hub, right: Place, tmp_path: Path) -> None:
+def test_a_ledger_with_another_signing_key_is_another_ledger(
+    lab: Lab, engine: Hub, right: Place, tmp_path: Path
+) -> None:
     forged = Place(tmp_path / "forged.db", right.name)
     name, _ = read_name(lab.hub)
     assert name
@@ -140,14 +142,14 @@ def test_one_that_another_key_has_signed_is_another_one(lab: Lab, engine: Hub, r
     assert "signed by another key than those that the hub names" in refusal(forged, lab.hub)
 
 
-def test_a_key_that_was_made_anew_signs_nothing(engine: Hub, right: Place) -> None:
+def test_a_recreated_key_signs_nothing(engine: Hub, right: Place) -> None:
     with closing(right.open()) as ledger:
         ledger.append(entries(2))
         with pytest.raises(Invalid, match="is not the one that the hub names for it"):
             make_checkpoint(engine, ledger, Clock())
 
 
-def test_a_key_that_is_turned_is_followed_and_the_old_one_goes_on_verifying(
+def test_a_replaced_key_is_followed_and_the_old_one_still_verifies(
     world: World, engine: VaultHub, tmp_path: Path
 ) -> None:
     place = Place(tmp_path / "turned.db", fresh())
@@ -166,7 +168,7 @@ def test_a_key_that_is_turned_is_followed_and_the_old_one_goes_on_verifying(
         assert not verify_ledger(ledger, name.keys[1:], verify_ed25519).whole
 
 
-def test_a_revocation_goes_on_and_what_it_did_waits_for_the_right_ledger(
+def test_a_revocation_continues_and_its_entries_wait_for_the_right_ledger(
     lab: Lab, right: Place, tmp_path: Path
 ) -> None:
     lost: list[str] = []
@@ -182,12 +184,12 @@ def test_a_revocation_goes_on_and_what_it_did_waits_for_the_right_ledger(
     assert lost == []
 
 
-def test_a_name_that_somebody_has_edited_is_no_name(lab: Lab, right: Place) -> None:
+def test_an_edited_ledger_name_is_refused(lab: Lab, right: Place) -> None:
     lab.keep("ledger", {"origin": f"keyturn/{right.name}", "keys": "none"})
     assert "it was edited by hand" in refusal(right, lab.hub)
 
 
-def test_a_hub_that_cant_be_asked_is_no_word_of_it(
+def test_an_unreachable_hub_does_not_confirm_the_ledger(
     lab: Lab, world: World, right: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_RIGHTS", lab.root.auth.token.create(policies=["default"])["auth"]["client_token"])
@@ -195,7 +197,7 @@ def test_a_hub_that_cant_be_asked_is_no_word_of_it(
         assert "the hub denies it" in refusal(right, hub)
 
 
-def test_a_move_is_told_by_both_and_the_old_one_takes_nothing_any_more(lab: Lab, right: Place, tmp_path: Path) -> None:
+def test_a_move_is_recorded_in_both_ledgers_and_the_old_one_is_closed(lab: Lab, right: Place, tmp_path: Path) -> None:
     place = Place(tmp_path / "new.db", fresh())
     with closing(right.open()) as old, closing(place.open()) as new:
         name = move_ledger(lab.hub, old, new, "a larger disk", Clock())
@@ -213,7 +215,7 @@ def command(*arguments: str) -> Result:
     return CliRunner().invoke(commands, arguments)
 
 
-def test_the_commands_say_so_and_move_on_purpose(
+def test_the_commands_report_it_and_move_only_on_request(
     world: World, lab: Lab, right: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(tmp_path / "new.db", fresh())
@@ -232,7 +234,7 @@ def test_the_commands_say_so_and_move_on_purpose(
     assert command("verify").exit_code == 0
 
 
-def test_a_lost_ledger_is_left_with_what_the_hub_knows_of_it(lab: Lab, right: Place, tmp_path: Path) -> None:
+def test_a_lost_ledger_can_be_replaced_with_the_hubs_knowledge_of_it(lab: Lab, right: Place, tmp_path: Path) -> None:
     place = Place(tmp_path / "new.db", fresh())
     with closing(place.open()) as new:
         move_ledger(lab.hub, None, new, "the disk is gone", Clock())
@@ -260,15 +262,13 @@ def shared(postgres: PostgreSQL, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> I
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_a_machine_that_says_nothing_writes_to_the_database_that_the_hub_names(lab: Lab, shared: str) -> None:
+def test_a_machine_without_a_setting_writes_to_the_database_that_the_hub_names(lab: Lab, shared: str) -> None:
     with closing(named_ledger({}, lab.hub)) as ledger:
         ledger.append(entries(2, 2))
         assert (ledger.address, ledger.size()) == (shared, 3)
 
 
-def test_while_the_database_of_the_ledger_is_down_a_revocation_goes_on_and_a_rotation_does_not(
-    lab: Lab, shared: str
-) -> None:
+def test_while_the_ledgers_database_is_down_revocations_continue_and_rotations_stop(lab: Lab, shared: str) -> None:
     state = lab.hub.read_state("ledger")
     assert state
     down = f"postgresql://postgres@127.0.0.1:{free_port()}/{shared.rpartition('/')[2]}"
@@ -284,7 +284,7 @@ def test_while_the_database_of_the_ledger_is_down_a_revocation_goes_on_and_a_rot
         assert (ledger.drain(), ledger.drain()) == (2, 0)
 
 
-def test_a_first_use_that_does_not_say_which_ledger_it_is_names_none_and_makes_no_file(
+def test_a_first_use_without_a_ledger_setting_creates_none(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

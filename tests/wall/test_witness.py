@@ -1,4 +1,4 @@
-"""A witness cosigns what continues what it has seen; and one that is down, drips, redirects or lies stops nothing."""
+"""A witness cosigns only consistent histories; a faulty witness stops nothing."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def seen(tmp_path: Path, key: Key) -> Iterator[tuple[Witness, Tree]]:
     opened.state.close()
 
 
-def test_what_continues_is_cosigned_and_holds_by_its_key_alone(seen: tuple[Witness, Tree], key: Key) -> None:
+def test_a_consistent_history_is_cosigned_and_verifies_with_its_key_alone(seen: tuple[Witness, Tree], key: Key) -> None:
     opened, tree = seen
     for old, size in ((10, 10), (10, 25), (25, 40)):
         request = tree.request(old, size)
@@ -84,7 +84,7 @@ def test_what_continues_is_cosigned_and_holds_by_its_key_alone(seen: tuple[Witne
     assert opened.state.read(ORIGIN).size == 40
 
 
-def test_a_cosignature_is_the_one_of_the_specification() -> None:
+def test_a_cosignature_matches_the_specification() -> None:
     """Source: the key id and the signed message as C2SP's tlog-cosignature tells them."""
     import base64
     import hashlib
@@ -119,7 +119,7 @@ def test_a_cosignature_is_the_one_of_the_specification() -> None:
         (lambda key, tree: b"old 10\n\n" + b"x" * REQUEST_LIMIT, 400),
     ],
 )  # fmt: skip
-def test_nothing_else_is_cosigned(
+def test_an_inconsistent_history_is_not_cosigned(
     seen: tuple[Witness, Tree], key: Key, change: Callable[[Key, Tree], bytes], status: int
 ) -> None:
     opened, tree = seen
@@ -131,7 +131,7 @@ def test_nothing_else_is_cosigned(
         assert (answer.body, answer.content_type) == ("10\n", "text/x.tlog.size")
 
 
-def test_what_it_has_seen_is_on_the_disk_before_it_answers_and_there_after_a_crash(
+def test_its_state_is_on_disk_before_it_answers_and_survives_a_crash(
     seen: tuple[Witness, Tree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, tree = seen
@@ -196,7 +196,7 @@ def sign(ledger: SqliteLedger, key: Key, kept: Memory, *ports: HttpWitness) -> t
     return made, asked
 
 
-def test_a_witness_that_was_away_is_brought_up_from_where_it_is(tmp_path: Path, ledger: SqliteLedger, key: Key) -> None:
+def test_a_returning_witness_catches_up(tmp_path: Path, ledger: SqliteLedger, key: Key) -> None:
     kept = Memory()
     with witness(tmp_path / "w1", NAME, key.public()) as running:
         first, second = (
@@ -214,7 +214,7 @@ def test_a_witness_that_was_away_is_brought_up_from_where_it_is(tmp_path: Path, 
     assert kept.note == ledger.newest()
 
 
-def test_one_that_has_seen_another_history_says_so_and_the_checkpoint_is_made(
+def test_a_witness_of_another_history_objects_and_the_checkpoint_is_still_made(
     tmp_path: Path, ledger: SqliteLedger, key: Key
 ) -> None:
     with witness(tmp_path / "w1", NAME, key.public()) as running:
@@ -283,7 +283,7 @@ def answered(status: str, body: str = "", *headers: str) -> Callable[[socket.soc
         (answered("404 Not Found"), "does not know the ledger"),
     ],
 )  # fmt: skip
-def test_one_that_drips_redirects_or_lies_stops_nothing(
+def test_a_slow_redirecting_or_lying_witness_stops_nothing(
     tmp_path: Path, ledger: SqliteLedger, key: Key, answer: Callable[[socket.socket], None], words: str
 ) -> None:
     ledger.append(entries(3))
@@ -295,7 +295,7 @@ def test_one_that_drips_redirects_or_lies_stops_nothing(
     assert len(valid_cosignatures(made.note, [running.key], verify_ed25519, datetime.now(UTC))) == 1
 
 
-def test_a_caller_that_is_silent_or_too_long_holds_up_no_other(tmp_path: Path, key: Key) -> None:
+def test_a_silent_or_oversized_caller_delays_no_others(tmp_path: Path, key: Key) -> None:
     with witness(tmp_path / "w1", NAME, key.public()) as running:
         port = int(running.url.rpartition(":")[2])
         silent = [socket.create_connection((LOOPBACK, port)) for _ in range(5)]
@@ -308,7 +308,7 @@ def test_a_caller_that_is_silent_or_too_long_holds_up_no_other(tmp_path: Path, k
             connection.close()
 
 
-def test_cosignatures_of_others_twice_and_of_times_to_come_count_for_nothing(key: Key) -> None:
+def test_foreign_duplicate_and_future_cosignatures_are_ignored(key: Key) -> None:
     signer, stranger, now = Key(), Key(), datetime.now(UTC)
     believed = WitnessKey(NAME, signer.public_key())
     note = Tree(key).checkpoint(5).note
@@ -330,7 +330,7 @@ def test_cosignatures_of_others_twice_and_of_times_to_come_count_for_nothing(key
     ["KEY", "{key}", "{key} ftp://host", "{key} http://10.0.0.1:1", "{key} http://127.0.0.1:1, {key} http://127.0.0.1:2",
      "{ledger} http://127.0.0.1:1"],
 )  # fmt: skip
-def test_what_names_no_witness_is_refused(text: str) -> None:
+def test_an_invalid_witness_setting_is_refused(text: str) -> None:
     key = WitnessKey(NAME, Key().public_key())
     spelled = text.format(key=key, ledger=PublicKey(ORIGIN, Key().public_key()))
     with pytest.raises(Invalid):

@@ -5,8 +5,8 @@ from typing import Final
 
 from keyturn.catalogue.checks.plain_data import at, list_at, text_at
 from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 
 MYSQL: Final = "mysql"
 LDAP: Final = "ldap"

@@ -33,8 +33,8 @@ from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettin
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.files.environment import references
 from keyturn.catalogue.files.lazy_entries import EXPANDED
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
 from keyturn.catalogue.groups import members

@@ -10,8 +10,8 @@ from keyturn.catalogue.checks.plain_data import at, describe_secret, destination
 from keyturn.catalogue.checks.times import Turn
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.groups import members
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.core.ports.stores import NO_DETAILS, Details

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from keyturn.catalogue.checks.plain_data import at, text_at
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 
 HARMLESS: Final = ("generated", "signing-key", "manual")
 """Strategies whose values open nothing."""

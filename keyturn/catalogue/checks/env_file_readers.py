@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from keyturn.catalogue.checks.plain_data import at, describe_secret, destinations, text_at
 from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.dotenv import Reader, refuses_text
 
 SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {

@@ -5,8 +5,8 @@ from typing import Final
 
 from keyturn.catalogue.checks.plain_data import text_at
 from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.suggest import advice
 
 NEEDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {

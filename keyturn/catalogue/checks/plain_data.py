@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from keyturn.catalogue.choice import About
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.formatting import Case, spelled
 from keyturn.core.text.references import Unfit
 from keyturn.settings import durations

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from keyturn.catalogue.checks.plain_data import describe_secret, duration, list_at, text_at
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.mapping import Shape
 from keyturn.core.text.references import PREVIOUS, names_previous
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from keyturn.catalogue.checks.plain_data import describe_secret, destinations
 from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.groups import members
 
 Copied = tuple[KeyPath, str, str]

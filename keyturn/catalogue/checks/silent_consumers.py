@@ -6,8 +6,8 @@ from typing import Any
 
 from keyturn.catalogue.checks.plain_data import at, duration, list_at
 from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 
 
 def canary_that_answers(entry: CatalogueEntry, world: World) -> Iterator[Problem]:

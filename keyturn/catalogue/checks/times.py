@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from keyturn.catalogue.checks.plain_data import duration, text_at
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.schedule.cron import Cron, cron_flaw
 from keyturn.settings.durations import show
 from keyturn.settings.timing import is_timezone

@@ -8,13 +8,13 @@ from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.checks.plain_data import text_at
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
-from keyturn.catalogue.files.source import CatalogueEntry
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.groups import Groups
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 from keyturn.settings.stores import System
 
 

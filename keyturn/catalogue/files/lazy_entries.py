@@ -9,8 +9,8 @@ from keyturn.catalogue.destinations import FieldPattern, SyncSettings
 from keyturn.catalogue.files.environment import Expanded, expand
 from keyturn.catalogue.files.explain import check_entry
 from keyturn.catalogue.files.interning import Alike
+from keyturn.catalogue.files.parse import CatalogueEntry
 from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
-from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.groups import Groups, spread_places
 from keyturn.catalogue.models import Secret, SecretDeclaration, spread_fields
 from keyturn.settings.fields import Model

@@ -11,7 +11,7 @@ from keyturn.catalogue.checks import consistency as checks
 from keyturn.catalogue.checks import permissions as power
 from keyturn.catalogue.checks.permissions import Surroundings
 from keyturn.catalogue.checks.world import World
-from keyturn.catalogue.files import partial, signature, source
+from keyturn.catalogue.files import parse, partial, signature
 from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables_in
 from keyturn.catalogue.files.explain import check_entry
 from keyturn.catalogue.files.index import Declared, Index
@@ -43,7 +43,7 @@ def load_catalogue(
     """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
-        gathered = source.gather(directory)
+        gathered = parse.gather(directory)
         unsure += signature.find_breaches(directory, gathered.digests, around.policy)
         index = Index(directory, gathered.content, gathered.digests, env)
         if not unsure and (declared := index.find()) is not None and (opened := _opened(declared, gathered, around)):
@@ -51,9 +51,9 @@ def load_catalogue(
         return _anew(gathered, index, around, unsure, despite_policy, lenient)
 
 
-def _parsed(gathered: source.Gathered) -> source.ParsedFiles:
+def _parsed(gathered: parse.Gathered) -> parse.ParsedFiles:
     """The entries of the files, with recipes filled in; their code is imported only if an entry names one."""
-    read = source.parse_files(gathered)
+    read = parse.parse_files(gathered)
     rotations = (
         entry.data.get("rotation") for entry in read.entries["secrets"].values() if isinstance(entry.data, dict)
     )
@@ -86,7 +86,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _anew(
-    gathered: source.Gathered,
+    gathered: parse.Gathered,
     index: Index,
     around: Surroundings,
     unsure: list[Problem],
@@ -107,7 +107,7 @@ def _anew(
         plain = {
             section: {name: entry.data for name, entry in named.items()} for section, named in read.entries.items()
         }
-        index.keep({**plain, source.ID: _named(read.id)}, _named_in(plain))
+        index.keep({**plain, parse.ID: _named(read.id)}, _named_in(plain))
     syncs, groups = made["syncs"], made["groups"]
     alike = Alike()
     secrets = {
@@ -122,25 +122,25 @@ def _anew(
     return Catalogue.model_construct(**{**made, **_named(read.id), **more})
 
 
-def _beside(gathered: source.Gathered, around: Surroundings) -> dict[str, Any]:
+def _beside(gathered: parse.Gathered, around: Surroundings) -> dict[str, Any]:
     return {"policy": around.policy, "digest": signature.digest_of(gathered.digests)}
 
 
-def _opened(declared: Declared, gathered: source.Gathered, around: Surroundings) -> Catalogue | None:
+def _opened(declared: Declared, gathered: parse.Gathered, around: Surroundings) -> Catalogue | None:
     """A catalogue from its index, with secrets made on demand.
 
     None if it names something forbidden: the files then show where.
     """
     made: dict[str, Any] = {
         section: {name: model_of(section, name, data, around.env) for name, data in declared[section].items()}
-        for section in source.SECTIONS
+        for section in parse.SECTIONS
         if section != "secrets"
     }
     if next(power.find_flaws(made, around), None) or not all(map(around.policy.allows_variable, _named_in(declared))):
         return None
     made |= _spread(made)
     secrets = Secrets(declared["secrets"], made["syncs"], made["groups"])
-    return Catalogue.model_construct(**{**made, **declared[source.ID], **_beside(gathered, around), "secrets": secrets})
+    return Catalogue.model_construct(**{**made, **declared[parse.ID], **_beside(gathered, around), "secrets": secrets})
 
 
 def _named_in(declared: Declared) -> set[str]:
@@ -158,7 +158,7 @@ def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _named(name: str) -> dict[str, Any]:
-    return {source.ID: name} if name else {}
+    return {parse.ID: name} if name else {}
 
 
 def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = True) -> list[Problem]:
@@ -168,7 +168,7 @@ def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = Tru
     """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
-        gathered = source.gather(directory)
+        gathered = parse.gather(directory)
         unsure += signature.find_breaches(directory, gathered.digests, around.policy) if signed else []
         _, problems, breaches = _examine(_parsed(gathered), around)
         return sorted({*problems, *breaches, *unsure})
@@ -195,7 +195,7 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
     """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
-        gathered = source.gather(directory)
+        gathered = parse.gather(directory)
         read = _parsed(gathered)
         unchecked: list[Problem] = []
         _, problems, breaches = _examine(read, replace(around, env={}), unchecked)
@@ -210,17 +210,15 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
     return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
 
 
-def _examine(
-    read: source.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None
-) -> partial.Examined:
+def _examine(read: parse.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None) -> partial.Examined:
     """Every valid entry, and every problem of the files, of entries and between them.
 
     With ``unchecked``, no reference is filled in. It receives the values that depend on one, and the checks against
     other entries skip their entries.
     """
     problems, breaches = list(read.problems), list[Problem]()
-    made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
-    entries: dict[str, dict[str, source.CatalogueEntry]] = {section: {} for section in source.SECTIONS}
+    made: dict[str, dict[str, Any]] = {section: {} for section in parse.SECTIONS}
+    entries: dict[str, dict[str, parse.CatalogueEntry]] = {section: {} for section in parse.SECTIONS}
     alike = Alike()
     for section, named in read.entries.items():
         for name, entry in named.items():
@@ -242,7 +240,7 @@ def _examine(
     return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
 
 
-def _expanded(entry: source.CatalogueEntry, around: Surroundings, *, is_open: bool) -> Expanded:
+def _expanded(entry: parse.CatalogueEntry, around: Surroundings, *, is_open: bool) -> Expanded:
     if entry.section not in EXPANDED:
         return Expanded(entry)
     allowed = around.policy.allows_variable

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from keyturn.catalogue.files.environment import Expanded, references
 from keyturn.catalogue.files.explain import check_entry
+from keyturn.catalogue.files.parse import CatalogueEntry, Gathered, parse_files
 from keyturn.catalogue.files.problems import CatalogueInvalid
 from keyturn.catalogue.files.reading import read_file
-from keyturn.catalogue.files.source import CatalogueEntry, Gathered, parse_files
 from keyturn.catalogue.files.syntax import NotYaml
 from keyturn.catalogue.monitors import MonitorSettings
 

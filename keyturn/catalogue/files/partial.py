@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keyturn.catalogue.files.environment import Expanded
+from keyturn.catalogue.files.parse import ParsedFiles
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import ParsedFiles
 
 HOLDING: Final = frozenset(("syncs", "mounts"))
 """Sections whose broken entries may concern any secret: they define its copies and its mount."""

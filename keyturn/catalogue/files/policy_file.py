@@ -12,9 +12,9 @@ from yaml.nodes import Node, ScalarNode
 
 from keyturn.catalogue.files.environment import Expanded
 from keyturn.catalogue.files.explain import explain_errors
+from keyturn.catalogue.files.parse import CatalogueEntry, Converter
 from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.files.reading import read_file
-from keyturn.catalogue.files.source import CatalogueEntry, Converter
 from keyturn.catalogue.files.syntax import NotYaml, compose
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 

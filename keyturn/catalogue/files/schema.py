@@ -13,7 +13,7 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.files.environment import REFERENCE
-from keyturn.catalogue.files.source import ID
+from keyturn.catalogue.files.parse import ID
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.hub_entries import HubEntry

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from keyturn.catalogue.operator.approvals import PublicKey
-from keyturn.core.text.names import VAULT
+from keyturn.core.store_limits import VAULT
 from keyturn.settings.fields import HubPath, Line, Model, WebUrl, matching
 from keyturn.settings.stores import StoreBase
 

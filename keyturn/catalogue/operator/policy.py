@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from keyturn.catalogue.freezes import PathPattern
 from keyturn.catalogue.operator.approvals import ApprovalSettings
 from keyturn.catalogue.operator.backups import BackupSettings
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.catalogue.operator.own_keys import OwnKeySettings
 from keyturn.catalogue.operator.partners import OrganisationName, PartnerSettings
 from keyturn.core.errors import Invalid

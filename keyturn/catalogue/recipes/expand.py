@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from keyturn.catalogue.files.parse import CatalogueEntry, ParsedFiles
 from keyturn.catalogue.files.problems import CatalogueInvalid, KeyPath, Problem
-from keyturn.catalogue.files.source import CatalogueEntry, ParsedFiles
 from keyturn.catalogue.recipes.library import AnyLibrary, Library, StoreLibrary
 from keyturn.catalogue.recipes.model import AnyRecipe, Recipe, StoreRecipe
 from keyturn.core.text import templates

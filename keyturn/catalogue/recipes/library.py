@@ -16,9 +16,9 @@ from yaml.nodes import MappingNode
 
 from keyturn.catalogue.files.environment import Expanded
 from keyturn.catalogue.files.explain import explain_errors
+from keyturn.catalogue.files.parse import RECIPE_ENDING, CatalogueEntry, Converter
 from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.files.reading import read_file
-from keyturn.catalogue.files.source import RECIPE_ENDING, CatalogueEntry, Converter
 from keyturn.catalogue.files.syntax import NotYaml, compose
 from keyturn.catalogue.recipes.model import AnyRecipe, Recipe, StoreRecipe
 

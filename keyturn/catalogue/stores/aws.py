@@ -19,8 +19,8 @@ from pydantic import (
 from keyturn.core.ports.stores import Details
 from keyturn.core.rights import aws_rights
 from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.store_limits import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
 from keyturn.core.text.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
-from keyturn.core.text.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
 from keyturn.settings.fields import Duration, Line, Model, WebUrl, keep_plain_http_at_home, matching, refused
 from keyturn.settings.stores import Accounts, StoreBase, System
 

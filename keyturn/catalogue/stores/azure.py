@@ -9,8 +9,8 @@ from pydantic import WithJsonSchema, model_validator
 from keyturn.core.ports.stores import Details
 from keyturn.core.rights import azure_rights
 from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.store_limits import AZURE_KEY_VAULT, LIMITS
 from keyturn.core.text.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
-from keyturn.core.text.names import AZURE_KEY_VAULT, LIMITS
 from keyturn.settings.fields import HttpsUrl, Line, matching, refused
 from keyturn.settings.stores import Placed, System
 

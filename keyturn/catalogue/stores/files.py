@@ -5,9 +5,9 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.store_limits import FILE, LIMITS
 from keyturn.core.text import dotenv
 from keyturn.core.text.dotenv import Reader
-from keyturn.core.text.names import FILE, LIMITS
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.stores import Placed, System
 

@@ -11,8 +11,8 @@ from keyturn.core.outbound import is_loopback
 from keyturn.core.ports.stores import Details
 from keyturn.core.rights import gcp_rights
 from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.store_limits import GCP_SECRET_MANAGER, LIMITS
 from keyturn.core.text.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
-from keyturn.core.text.names import GCP_SECRET_MANAGER, LIMITS
 from keyturn.settings.fields import Duration, Line, PositiveDuration, matching, refused
 from keyturn.settings.stores import Accounts, StoreBase, System
 

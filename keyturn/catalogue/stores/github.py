@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import WithJsonSchema, model_validator
 
-from keyturn.core.text.names import GITHUB_ACTIONS, LIMITS
+from keyturn.core.store_limits import GITHUB_ACTIONS, LIMITS
 from keyturn.settings.fields import Line, WebUrl, keep_plain_http_at_home, matching
 from keyturn.settings.stores import Accounts, Placed, System
 

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 from keyturn.settings.store_requests import StoreRequests
 from keyturn.settings.stores import Placed, System
 

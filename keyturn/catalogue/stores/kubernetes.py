@@ -7,6 +7,7 @@ from typing import Literal
 from keyturn.core.ports.stores import Detail, Details
 from keyturn.core.rights import kubernetes_rights
 from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.store_limits import KUBERNETES, LIMITS
 from keyturn.core.text.details import (
     KUBERNETES_ANNOTATIONS,
     KUBERNETES_LABELS,
@@ -15,7 +16,6 @@ from keyturn.core.text.details import (
     SHOWN,
     size_of,
 )
-from keyturn.core.text.names import KUBERNETES, LIMITS
 from keyturn.settings.fields import HttpsUrl, Line, PositiveDuration
 from keyturn.settings.stores import Placed, System
 

@@ -8,8 +8,8 @@ from pydantic import model_validator
 from keyturn.core.ports.stores import Details
 from keyturn.core.rights import vault_store_rights
 from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.store_limits import LIMITS, VAULT
 from keyturn.core.text.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
-from keyturn.core.text.names import LIMITS, VAULT
 from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
 from keyturn.settings.stores import Placed, System
 

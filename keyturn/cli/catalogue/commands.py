@@ -70,7 +70,7 @@ def validate(
         validate_unresolved(catalogue_directory(directory), as_json)
         return
     from keyturn.catalogue import CatalogueInvalid, load_catalogue
-    from keyturn.catalogue.files.source import SECTIONS
+    from keyturn.catalogue.files.parse import SECTIONS
 
     stack_in_use()
     chosen = catalogue_directory(directory)
@@ -209,8 +209,8 @@ def write_signature(directory: Path, name: str, signer: Any) -> dict[str, Any]:
     """Sign the directory's files. Returns what was signed, and the public key. Raises Invalid."""
     from keyturn.catalogue import CatalogueInvalid
     from keyturn.catalogue.files.append import write_file
+    from keyturn.catalogue.files.parse import gather, parse_files
     from keyturn.catalogue.files.signature import FILE, add_signature, digest_of, with_other_files
-    from keyturn.catalogue.files.source import gather, parse_files
     from keyturn.ledger.signed_notes import PublicKey
 
     gathered = gather(directory)

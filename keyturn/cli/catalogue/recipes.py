@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from keyturn.catalogue.files.source import RECIPE_ENDING
+from keyturn.catalogue.files.parse import RECIPE_ENDING
 from keyturn.cli.environment import DEFAULT_CATALOGUE, catalogue_directory
 from keyturn.cli.failures import EXIT_CODES
 from keyturn.cli.options import CatalogueOption, JsonOption, YesOption, insist_on_terminal

@@ -110,7 +110,8 @@ def insist_on_no_trouble(planned: "Plan") -> None:
     if trouble := planned.trouble:
         first = trouble[0]
         name = first.label if len(trouble) == 1 else f"{len(trouble)} of {len(planned.items)} copies"
-        remedy = "Fix the cause; the others can still be applied"
+        others = len(trouble) < len(planned.items)
+        remedy = "Fix the cause; the others can still be applied" if others else "Fix the cause"
         end_command(
             TerminalError("plan", name, f"{first.action}: {first.label} of {first.path}: {first.why}", remedy), FAILED
         )

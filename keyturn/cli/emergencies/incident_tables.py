@@ -118,8 +118,8 @@ def about_rows(status: IncidentStatus) -> Iterator[Row]:
     if incident.looked_at:
         yield "looked at again", ", ".join(f"{when(at)} UTC" for at in incident.looked_at)
     if waits := [f"{message.news} ({when(message.at)} UTC)" for message in unsent(incident)]:
-        remedy = f"the flow finish-incidents sends them, or `keyturn revoke --resume {incident.id}`"
-        yield "messages not sent yet", f"{', '.join(waits)}: {remedy}"
+        resume = f"`keyturn revoke --resume {incident.id}` with KEYTURN_FAILURE_URL"
+        yield "messages not sent yet", f"{', '.join(waits)}: workers with a channel send them, or {resume}"
 
 
 def list_row(incident: Incident) -> Row:

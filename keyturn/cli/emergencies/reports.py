@@ -72,9 +72,10 @@ class Copies:
         if not behind:
             silent = unheard(self.report.notices)
             return (silent, BEHIND) if silent else None
-        remedy = "All others are in sync. Fix the cause; the next sync repairs only these"
-        problem = "not in sync" if len(behind) > 1 else behind[0]
         total = max(sum(self.report.counts.values()), len(self.report.copies))
+        rest = "All others are in sync. " if len(behind) < total else ""
+        remedy = f"{rest}Fix the cause; the next sync repairs only these"
+        problem = "not in sync" if len(behind) > 1 else behind[0]
         return TransientError("sync", f"{len(behind)} of {total} copies", problem, remedy), BEHIND
 
     def details(self) -> list[str]:

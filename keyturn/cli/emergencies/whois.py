@@ -21,7 +21,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.workspaces import DEFAULT
 
 if TYPE_CHECKING:
-    from keyturn.revocation.selector import Match
+    from keyturn.revocation.whois import Match
 
 FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{8,64}")
 PROMPT: Final = "The leaked value (not shown; pipe it in where it has several lines): "
@@ -87,9 +87,10 @@ def whois(
             answer(workspace, scanner, end, as_json)
         return
     with opened_workspace(catalogue, lenient=True) as workspace:
-        from keyturn.revocation import selector
+        from keyturn.revocation.whois import whois as by_fingerprint
+        from keyturn.revocation.whois import whois_value
 
-        matches = selector.whois(workspace, fingerprint) if fingerprint else selector.whois_value(workspace, given())
+        matches = by_fingerprint(workspace, fingerprint) if fingerprint else whois_value(workspace, given())
     show_matches(matches, as_json)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.output import stamp, when
 from keyturn.core.actor import ASKED_FOR_BY
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 
 if TYPE_CHECKING:
     from keyturn.core.ports.ledger import Entry

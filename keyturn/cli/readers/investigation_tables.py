@@ -10,8 +10,8 @@ from keyturn.access_log.trail.investigation import Investigation, RelatedSecret,
 from keyturn.access_log.trail.period import FIRST, LAST, Period
 from keyturn.cli.output import stamp, when, write_table, write_text
 from keyturn.core.ports.access import CHANGE, DELETE, DESTROY, LOGIN
-from keyturn.core.spans import span
 from keyturn.core.text.plain_text import visible
+from keyturn.core.text.spans import span
 
 TIMELINE: Final = ("when (UTC)", "who", "what", "times")
 TOTALS: Final = ("reads", "refused", "first (UTC)", "last (UTC)")

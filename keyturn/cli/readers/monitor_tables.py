@@ -9,8 +9,8 @@ from keyturn.access_log.detection.compare import Difference, compare_alerts
 from keyturn.access_log.detection.reorder import LATENESS
 from keyturn.access_log.reactions.words import decimal, describe, who
 from keyturn.cli.output import note, stamp, when, write_table, write_text
-from keyturn.core.spans import span
 from keyturn.core.text.plain_text import visible
+from keyturn.core.text.spans import span
 
 if TYPE_CHECKING:
     from keyturn.access_log.detection.detector import DetectionCounts

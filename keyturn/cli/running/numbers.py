@@ -16,7 +16,7 @@ from keyturn.serving.numbers.ledger import LedgerTally
 
 if TYPE_CHECKING:
     from keyturn.cli.secrets.copies import CopyStatus
-    from keyturn.cli.secrets.status import SecretStatus
+    from keyturn.cli.secrets.secret_status import SecretStatus
     from keyturn.core.plan import Item
     from keyturn.ledger.ports import StoredLedger
     from keyturn.rotation.state.context import Workspace
@@ -63,8 +63,8 @@ def samples_alone(**samples: Samples) -> Numbers:
 
 def secret_numbers(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
     from keyturn.cli.secrets.copies import CatalogueCopies
-    from keyturn.cli.secrets.status import secret_statuses
-    from keyturn.cli.secrets.status_command import login_counts
+    from keyturn.cli.secrets.secret_status import secret_statuses
+    from keyturn.cli.secrets.status import login_counts
 
     statuses, _ = secret_statuses(workspace, lambda _: CatalogueCopies())
     groups = grouped(workspace, statuses)

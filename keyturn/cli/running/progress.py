@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from keyturn.cli.output import note
 from keyturn.core.plan import Plan
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 from keyturn.rotation.state.context import Workspace
 from keyturn.sync import run
 from keyturn.sync.apply import Result

@@ -22,7 +22,7 @@ from keyturn.settings.prefect import read_settings
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
     from keyturn.cli.secrets.overview import Overview
-    from keyturn.cli.secrets.status import SecretStatus
+    from keyturn.cli.secrets.secret_status import SecretStatus
     from keyturn.rotation.state.context import Workspace
 
 OutputOption = Annotated[

@@ -48,7 +48,7 @@ def show_due(
     from keyturn.cli.emergencies.approvals import find_unreviewed, tell_unreviewed
     from keyturn.cli.keys.commands import insist_on_sound, keys_of, tell_keys
     from keyturn.cli.keys.own_keys import is_late, own_keys_of, tell_own_keys
-    from keyturn.cli.secrets.status_command import note_undeclared
+    from keyturn.cli.secrets.status import note_undeclared
     from keyturn.cli.setup.pki import authorities_of, insist_on_lasting, tell_authorities
     from keyturn.core.ports.restored import look_at_restoration
 
@@ -147,7 +147,7 @@ class Prospect:
         return self.path, "\n".join(f"{name:<8} {moment}" for name, moment in times if moment), "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        from keyturn.cli.secrets.status import trouble
+        from keyturn.cli.secrets.secret_status import trouble
 
         if self.error or self.outlook is None:
             return [self.error]
@@ -160,7 +160,7 @@ class Prospect:
         return [*login, *begun, *late, *held, *blocked]
 
     def to_data(self) -> dict[str, Any]:
-        from keyturn.cli.secrets.status import login_data
+        from keyturn.cli.secrets.secret_status import login_data
 
         code = "Unfinished" if self.open else self.reason.code if self.reason else None
         return {
@@ -186,7 +186,7 @@ def prospects(
     listing: "Listing | None" = None,
 ) -> list[Prospect]:
     """Sort these secrets by next rotation; ``mark`` is a restored hub's. Raises the first error if all fail."""
-    from keyturn.cli.secrets.status import of_each
+    from keyturn.cli.secrets.secret_status import of_each
     from keyturn.rotation.copies.lineage_check import ledger_versions
     from keyturn.rotation.state.login_checks import load_checks
 

@@ -1,5 +1,7 @@
 """``keyturn history``: the recorded rotations of one secret, and its versions in the hub."""
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.environment import opened_workspace
@@ -34,7 +36,7 @@ def history(
     made, reverted = {rotation.version for rotation in rotations}, reverted_by(rotations)
     others = [version for version in versions if version.version not in made]
     rows = [(r.promoted_at or r.opened_at, rotation_row(r, info.version if info else 0)) for r in rotations]
-    rows += [(version.created_at, version_row(version, reverted.get(version.version))) for version in others]
+    rows += [(version.created_at, version_row(version, reverted, rotations)) for version in others]
     newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
     if layout is Layout.NAME:
         return write_names(row[0] for _, row in newest_first if row[0] != "-")
@@ -83,14 +85,26 @@ def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
     return {r.reverted_version: r for r in rotations if r.reverted_version and r.reverted_version != r.version}
 
 
-def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> tuple[str, ...]:
-    state = ("taken back" if reverted else "written") if version.readable else str(version.state)
-    rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "not by a rotation"
+def version_row(
+    version: "VersionInfo", reverted: "dict[int, Rotation]", rotations: "Iterable[Rotation]"
+) -> tuple[str, ...]:
+    """A version that no rotation made. A revocation may write the current one again, which stops a delayed write."""
+    back, cut = reverted.get(version.version), revocation_during(version.created_at, rotations)
+    state = ("taken back" if back else "written") if version.readable else str(version.state)
+    rotation = f"{back.sequence}: {back.reason}, {back.strategy}" if back else "not by a rotation"
+    if cut and not back:
+        rotation = f"written during the revocation {cut.sequence}"
     return str(version.version), state, f"written  {when(version.created_at)}", rotation
 
 
+def revocation_during(moment: datetime, rotations: "Iterable[Rotation]") -> "Rotation | None":
+    """The revocation that was under way at this moment."""
+    cuts = (rotation for rotation in rotations if rotation.stage == "cut" and rotation.closed_at)
+    return next((cut for cut in cuts if cut.opened_at <= moment <= (cut.closed_at or moment)), None)
+
+
 def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
-    from keyturn.cli.secrets.status import rotation_data
+    from keyturn.cli.secrets.secret_status import rotation_data
 
     reverted = {version: rotation.sequence for version, rotation in reverted_by(rotations).items()}
     made = reverted | {rotation.version: rotation.sequence for rotation in rotations if rotation.version}

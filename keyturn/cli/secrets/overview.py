@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.cli.failures import FAILED, UNKNOWN
 from keyturn.cli.output import when
 from keyturn.core.errors import KeyturnError
-from keyturn.core.spans import span
+from keyturn.core.text.spans import span
 
 if TYPE_CHECKING:
     from keyturn.cli.access.active_grants import ActiveGrant
     from keyturn.cli.secrets.copies import CopyStatus
-    from keyturn.cli.secrets.status import SecretStatus
+    from keyturn.cli.secrets.secret_status import SecretStatus
     from keyturn.core.ports.restored import Restoration
     from keyturn.doctor.results import CheckResult
     from keyturn.keys.authority_status import AuthorityStatus
@@ -136,7 +136,7 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
     from keyturn.cli.emergencies.approvals import find_unreviewed
     from keyturn.cli.keys.commands import keys_of
     from keyturn.cli.secrets.copies import look_at_copies
-    from keyturn.cli.secrets.status import secret_statuses
+    from keyturn.cli.secrets.secret_status import secret_statuses
     from keyturn.cli.setup.pki import authorities_of
     from keyturn.core.ports.conductor import outcome_of
     from keyturn.revocation.incidents.store import list_open

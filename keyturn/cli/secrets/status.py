@@ -1,262 +1,243 @@
-"""The state of every secret: version, age, next rotation, copies and consumers."""
+"""``keyturn status``: the local stack's services, and the state of every secret."""
 
+import os
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Final, TypeVar
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, Annotated, Final
 
-from keyturn.cli.output import stamp, when
-from keyturn.cli.programs.hearing import Hearing, Hearings
-from keyturn.cli.secrets.copies import CatalogueCopies, CopyStatus
-from keyturn.core.error_codes import code_of
-from keyturn.core.errors import KeyturnError, NotFound, unexpected
-from keyturn.core.fingerprint import shown
-from keyturn.core.rotation_record import OPEN, Rotation, Stage
-from keyturn.core.schedule.due import Outlook, Reason, Trigger, due, due_at, outlook
-from keyturn.core.spans import span
-from keyturn.rotation.decide import facts, look_up
-from keyturn.rotation.grace import by_this_clock, grace_over
-from keyturn.rotation.preconditions import describe_move
-from keyturn.rotation.repair.missing_current import describe_missing
-from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.login_checks import Login, LoginCheck, current_check, load_checks
-from keyturn.rotation.state.quiet_period import Listing, acknowledged, list_secrets
+import typer
 
-T = TypeVar("T")
-Use = Callable[[Listing | None], object]
+from keyturn.cli.copies.grouped import CopyFailure, failure_lines
+from keyturn.cli.environment import known_stack, opened_workspace
+from keyturn.cli.failures import UNKNOWN, say
+from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, layout_of
+from keyturn.cli.output import encodable, note, when, write_json, write_names, write_table, write_text
+from keyturn.core.errors import KeyturnError
+from keyturn.doctor.results import Grade
 
-SIDE_BY_SIDE: Final = 8
+if TYPE_CHECKING:
+    from keyturn.cli.secrets.secret_status import SecretStatus
+    from keyturn.pages.dashboard import Dashboard
+    from keyturn.rotation.repair.removed_entries import Undeclared
 
-OFFBOARDED: Final = "OFF-"
-"""The prefix of incidents that offboard a project."""
-COLUMNS: Final = ("secret", "state", "copies", "consumers")
+from keyturn.cli.local_stack import SERVICE_COLUMNS, LocalStack, StackService, service_row, services_of, stack_data
+from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 
+SHOWN: Final = 20
+"""The most copies of undeclared secrets to show."""
+LONGEST_WHOLE: Final = 40
+"""Characters of a path that is never folded."""
+CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
+"""Move to the upper left, and clear the screen and its history."""
 
-@dataclass(frozen=True)
-class SecretStatus:
-    """One secret, in names only. ``error`` is empty unless reading it failed."""
-
-    path: str
-    now: datetime
-    version: int = 0
-    rotated_at: datetime | None = None
-    due_at: datetime | None = None
-    reason: Reason | None = None
-    outlook: Outlook | None = None
-    rotation: Rotation | None = None
-    ended_by: str = ""
-    """The incident that ended its credential, until a new one is in force."""
-    written_since: bool = False
-    """Whether a person wrote a version since, which is served; nothing else happens to it."""
-    moved: bool = False
-    """Whether the catalogue names another target than the one with the old credential."""
-    grace_over: datetime | None = None
-    copies: tuple[CopyStatus, ...] = ()
-    consumers: tuple[Hearing, ...] = ()
-    login: LoginCheck | None = None
-    """The last login test of CURRENT; None if untested."""
-    error: str = ""
-    code: str = ""
-    expires_at: datetime | None = None
-    missing: str = ""
-    """Why CURRENT can't be read although it existed; a person must restore it."""
-
-    @property
-    def occupied(self) -> bool:
-        """Whether a rotation or revocation is in progress; an earlier refused login then means nothing."""
-        return bool(self.ended_by) or (self.rotation is not None and self.rotation.stage in OPEN)
-
-    def row(self) -> tuple[str, str, str, str]:
-        copies = "\n".join(line for copy in self.copies for line in copy.lines())
-        consumers = "\n".join(line for hearing in self.consumers for line in hearing.lines())
-        return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
-
-    def lines(self) -> list[str]:
-        if self.error:
-            return [f"unknown: {self.error}"]
-        if self.missing:
-            return [f"MISSING: {self.missing}", *([self.unfinished(self.rotation)] if self.rotation else [])]
-        if self.ended_by and self.written_since:
-            since = (
-                f"version {self.version} was written by hand since: `keyturn rotate {self.path} --now` takes it over"
-            )
-            return [ended_words(self.ended_by), since]
-        if self.ended_by:
-            return [ended_words(self.ended_by)]
-        if self.rotated_at is None:
-            return ["no version yet", self.due()]
-        lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
-        lines += login_lines(self.login)
-        return lines + list(filter(None, [self.unfinished(self.rotation) if self.rotation else ""]))
-
-    def due(self) -> str:
-        late = "late, " if self.outlook and self.outlook.alarm else ""
-        if self.reason:
-            return f"{late}due now"
-        if self.outlook is None or self.outlook.at is None:
-            return "never due"
-        held = ", held" if self.outlook.held_by else ""
-        return f"{late}due in {span(self.outlook.at - self.now)}{held}"
-
-    def unfinished(self, rotation: Rotation) -> str:
-        if rotation.stage is Stage.RETIRING:
-            return "old credential is being ended"
-        if rotation.stage is not Stage.PROMOTED:
-            return f"{rotation.stage} since {when(rotation.opened_at)}: {rotation.next_step}"
-        if self.moved:
-            return f"old credential is not ended: the catalogue names another target than {rotation.target}"
-        if not rotation.ends:
-            return ""
-        if self.grace_over and self.grace_over > self.now:
-            return f"old credential ends in {span(self.grace_over - self.now)}"
-        return "old credential is to be retired"
-
-    def to_data(self) -> dict[str, Any]:
-        return {
-            "path": self.path,
-            "version": self.version,
-            "rotated_at": stamp(self.rotated_at),
-            "age_seconds": int((self.now - self.rotated_at).total_seconds()) if self.rotated_at else None,
-            "due_at": stamp(self.due_at),
-            "due": self.reason.code if self.reason else None,
-            "rotation": rotation_data(self.rotation) if self.rotation else None,
-            "ended_by": self.ended_by,
-            "written_since": self.written_since,
-            "moved": self.moved,
-            "destinations": [copy.to_data() for copy in self.copies],
-            "consumers": [hearing.to_data() for hearing in self.consumers],
-            "login": login_data(self.login, self.now),
-            "error": self.error,
-            "code": self.code,
-            "missing": self.missing,
-        }
+WatchOption = Annotated[
+    int,
+    typer.Option("--watch", metavar="SECONDS", min=0, help="Look again this often, until Ctrl-C; at a terminal alone."),
+]
 
 
-def secret_statuses(
-    workspace: Workspace, places: Callable[[Workspace], CatalogueCopies], use: Use = lambda _: None
-) -> tuple[list[SecretStatus], CatalogueCopies]:
-    """Check every secret of the catalogue, in parallel, and every copy. Raises an error if no secret could be read.
+def status(
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
+    watch: WatchOption = 0,
+) -> None:
+    """Show the services, and the state of every secret.
 
-    Copies come first, so that the memory of their listings is free before the secrets', which ``use`` gets.
+    Each secret with its version and age, when it is due, its copies (since when they fail) and its consumers.
     """
-    copies, outcomes = places(workspace), statuses_without_copies(workspace, use)
-    now, logins = workspace.clock(), load_checks(workspace, outcomes)
-    statuses = [
-        SecretStatus(path, now, error=str(outcome), code=code_of(outcome))
-        if isinstance(outcome, KeyturnError)
-        else outcome
-        for path, outcome in outcomes.items()
-    ]
-    statuses = [s if s.occupied else replace(s, login=current_check(logins, s.path, s.version)) for s in statuses]
-    return [replace(s, copies=shown_copies(s, copies.of.get(s.path, ()))) for s in statuses], copies
-
-
-def statuses_without_copies(workspace: Workspace, use: Use = lambda _: None) -> dict[str, SecretStatus | KeyturnError]:
-    paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
-    with list_secrets(workspace, len(paths)) as listing:
-        outcomes = of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
-        use(listing)
-    return outcomes
-
-
-def ended_words(incident: str) -> str:
-    if incident.startswith(OFFBOARDED):
-        return f"offboarded ({incident}): it serves no more"
-    return f"ended by incident {incident}"
-
-
-def shown_copies(status: SecretStatus, copies: tuple[CopyStatus, ...]) -> tuple[CopyStatus, ...]:
-    """Return the relevant copies; those of an ended secret need not exist."""
-    if status.rotated_at is None:
-        return ()
-    return tuple(copy for copy in copies if not (status.ended_by and copy.kind == NotFound.__name__))
-
-
-def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
-    """Return each secret's result of ``look``, or its error. Raises the first error if all fail."""
-
-    def attempt(path: str) -> T | KeyturnError:
-        try:
-            return look(path)
-        except KeyturnError as error:
-            return error
-        except Exception as error:  # noqa: BLE001  what is odd about one secret hides no other, and could hold a value
-            return unexpected(error).during("look at", path)
-
-    outcomes = side_by_side(attempt, paths, SIDE_BY_SIDE)
-    errors = [outcome for outcome in outcomes if isinstance(outcome, KeyturnError)]
-    if errors and len(errors) == len(outcomes):
-        raise errors[0]
-    return dict(zip(paths, outcomes, strict=True))
-
-
-def secret_status(workspace: Workspace, path: str, listing: Listing | None, hearings: Hearings) -> SecretStatus:
-    """Determine one secret's status, without its copies, and without reading its value."""
-    stands = look_up(workspace, path, listing)
-    record, secret_facts = stands.record, facts(workspace, path, Trigger.SCHEDULE, stands)
-    heard = listing.acknowledged(path, record) if listing else acknowledged(record)
-    over = grace_over(workspace, path, record.retiring) if record.retiring else None
-    return SecretStatus(
-        path,
-        secret_facts.now,
-        stands.version,
-        secret_facts.rotated_at,
-        due_at(secret_facts),
-        due(secret_facts),
-        outlook(secret_facts),
-        record.rotation,
-        record.frozen,
-        bool(stands.info and stands.info.served) and record.written_since(stands.version),
-        record.retiring is not None and bool(describe_move(workspace, path, record.retiring)),
-        by_this_clock(workspace, over) if over else None,
-        consumers=hearings.of(workspace, path, stands.info, record, heard),
-        expires_at=secret_facts.expires_at,
-        missing=describe_missing(stands.info, record),
-    )
-
-
-def rotation_data(rotation: Rotation) -> dict[str, Any]:
-    return {
-        "sequence": rotation.sequence,
-        "state": str(rotation.stage),
-        "version": rotation.version,
-        "reason": rotation.reason,
-        "strategy": rotation.strategy,
-        "fingerprint": shown(rotation.fingerprint),
-        "opened_at": stamp(rotation.opened_at),
-        "promoted_at": stamp(rotation.promoted_at),
-        "closed_at": stamp(rotation.closed_at),
-        "acknowledged": list(rotation.acknowledged),
-        "note": rotation.note,
-    }
-
-
-def login_lines(check: LoginCheck | None) -> list[str]:
-    if check is None:
-        return []
-    if check.result is Login.REFUSED:
-        return ["DOES NOT LOG IN", f"since {when(check.since)}"]
-    if check.result is Login.UNTRIED:
-        return ["login can't be tried", f"since {when(check.since)}"]
-    verdict = "logs in" if check.result is Login.ACCEPTED else "no login to test"
-    return [verdict, f"last tried {when(check.tried_at)}"]
-
-
-def trouble(check: LoginCheck | None, now: datetime) -> str:
-    if check is None or check.result in (Login.ACCEPTED, Login.UNKNOWN):
-        return ""
-    return check.alarm(now) or f"CURRENT could not be tried since {when(check.since)} UTC: {check.why}"
-
-
-def login_data(check: LoginCheck | None, now: datetime) -> dict[str, Any] | None:
-    if check is None:
+    layout = layout_of(output, as_json)
+    if not watch:
+        if code := show_status(catalogue, layout):
+            raise typer.Exit(code)
         return None
-    return {
-        "result": str(check.result),
-        "version": check.version or None,
-        "tried_at": stamp(check.tried_at),
-        "since": stamp(check.since),
-        "accepted_at": stamp(check.accepted_at),
-        "why": check.why,
-        "alarm": check.alarm(now),
-    }
+    if layout not in (Layout.TABLE, Layout.WIDE):
+        raise typer.BadParameter("--watch shows tables: give it without --json, --output json and --output name")
+    return redraw(lambda: show_status(catalogue, layout), watch)
+
+
+def redraw(show: Callable[[], object], seconds: int) -> None:
+    """Show, wait and show again until Ctrl-C. After the first time, an error is displayed and the loop continues.
+
+    An error the first time ends the command. Raises BadParameter if stdout is no terminal.
+    """
+
+    def show_or_say() -> None:
+        try:
+            show()
+        except KeyturnError as error:
+            say(error)
+
+    if not sys.stdout.isatty():
+        raise typer.BadParameter("--watch needs a terminal: what goes elsewhere is shown once, without it")
+    try:
+        picture = drawing(show)
+        while True:
+            head = f"every {seconds} s, {when(datetime.now(UTC))} UTC; Ctrl-C ends it"
+            sys.stdout.write(f"{CLEAR}{head}\n\n{encodable(picture)}")
+            sys.stdout.flush()
+            sleep(seconds)
+            picture = drawing(show_or_say)
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+
+
+def drawing(show: Callable[[], object]) -> str:
+    text = StringIO()
+    with redirect_stdout(text), redirect_stderr(text):
+        show()
+    return text.getvalue()
+
+
+def show_status(catalogue: Path | None, layout: Layout) -> int:
+    stack = known_stack()
+    services = services_of(stack) if stack else []
+    stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
+    if stopped and not os.environ.get("VAULT_ADDR"):
+        note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
+        show_overview(stack, services, Overview(), layout)
+        return UNKNOWN
+    return show_secrets(stack, services, catalogue, layout)
+
+
+def show_secrets(stack: LocalStack | None, services: list[StackService], catalogue: Path | None, layout: Layout) -> int:
+    """Show services and secrets, and return the exit code. If the hub fails, still show the services."""
+    from keyturn.cli.secrets.dashboard import Drawing
+
+    try:
+        with opened_workspace(catalogue, looking=True) as workspace:
+            overview = overview_of(workspace)
+            overview = replace(overview, assessment=assess(Drawing(workspace, overview).board()))
+    except KeyturnError:
+        if services:
+            show_overview(stack, services, Overview(), layout)
+        raise
+    show_overview(stack, services, overview, layout)
+    return 0 if layout is Layout.NAME else overview.assessment.code
+
+
+def assess(board: "Dashboard") -> Assessment:
+    from keyturn.pages.dashboard import Level
+
+    named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
+    named += [(line.path, line.level) for line in board.secrets]
+    failed, unknown = (tuple(name for name, level in named if level is wanted) for wanted in (Level.BAD, Level.UNKNOWN))
+    return Assessment(failed, (*unknown, *board.unseen))
+
+
+def show_overview(stack: LocalStack | None, services: list[StackService], overview: Overview, layout: Layout) -> None:
+    if layout is Layout.NAME:
+        return write_names(secret.path for secret in overview.secrets)
+    if layout is Layout.JSON:
+        return write_json(
+            {
+                "stack": stack_data(stack, services) if stack else None,
+                "hub": os.environ.get("VAULT_ADDR"),
+                "secrets": [secret.to_data() for secret in overview.secrets],
+                "others": [{"secret": place.item.path, **place.to_data()} for place in overview.others],
+                "copies": overview.counts,
+                "logins": login_counts(overview.secrets),
+                "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
+                "keys": [key.to_data() for key in overview.keys],
+                "authorities": [authority.to_data() for authority in overview.authorities],
+                "restored": overview.restoration.to_data() if overview.restoration else None,
+                "hub_setup": overview.hub.to_data() if overview.hub else None,
+                "parts": [part.to_data() for part in overview.parts],
+                "access": [grant.to_data() for grant in overview.grants],
+                "unreviewed": [asdict(glass) for glass in overview.unreviewed],
+                "remarks": list(overview.remarks),
+                "health": {
+                    "state": overview.assessment.state,
+                    "failed": list(overview.assessment.failed),
+                    "unknown": list(overview.assessment.unknown),
+                    "checks": [check.to_data() for check in overview.health],
+                },
+            }
+        )
+    if services:
+        write_table(SERVICE_COLUMNS, map(service_row, services))
+    if services and overview.secrets:
+        write_text("")
+    if overview.restoration and overview.restoration.to_do:
+        note(overview.restoration.to_do)
+    if overview.secrets:
+        show_standings(overview)
+    if overview.keys and overview.at:
+        from keyturn.cli.keys.commands import tell_keys
+
+        tell_keys(overview.keys, overview.at)
+    if overview.authorities and overview.at:
+        from keyturn.cli.setup.pki import tell_authorities
+
+        tell_authorities(overview.authorities, overview.at)
+    if overview.unreviewed:
+        from keyturn.cli.emergencies.approvals import tell_unreviewed
+
+        tell_unreviewed(overview.unreviewed)
+    if overview.hub:
+        note(overview.hub.words)
+    for grant in overview.grants:
+        note(grant.words)
+    for part in overview.parts:
+        if part.problem:
+            note(f"{part.part} {part.problem}")
+    for check in overview.health:
+        if check.grade is not Grade.WELL:
+            note(f"{check.name}: {check.words}{f'. {check.remedy}' if check.remedy else ''}")
+    for line in overview.assessment.lines():
+        note(line)
+    return None
+
+
+def login_counts(secrets: Sequence["SecretStatus"]) -> dict[str, int]:
+    from keyturn.rotation.state.login_checks import count_results
+
+    return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
+
+
+def show_standings(overview: Overview) -> None:
+    """Show the secrets' table. Failures of copies go to stderr, as they are long."""
+    from keyturn.cli.secrets.secret_status import COLUMNS
+
+    rows = [secret.row() for secret in overview.secrets]
+    write_table(COLUMNS, rows, COLUMNS[:1] if max((len(row[0]) for row in rows), default=0) <= LONGEST_WHOLE else ())
+    listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
+    listed += [(other.item.path, other) for other in overview.others[:SHOWN]]
+    failures = (
+        CopyFailure(copy.item.store, copy.item.name, path, copy.error or copy.state, copy.kind, copy.since)
+        for path, copy in listed
+    )
+    for line in failure_lines(failures):
+        note(line)
+    note_silent(overview.secrets)
+    if len(overview.others) > SHOWN:
+        note(f"and {len(overview.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
+    note_undeclared(overview.undeclared)
+    first = overview.restoration.to_do if overview.restoration else ""
+    for remark in overview.remarks:
+        if remark != first:
+            note(remark)
+    if overview.counts:
+        note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
+
+
+def note_silent(secrets: Sequence["SecretStatus"]) -> None:
+    listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
+    for path, hearing in listed[:SHOWN]:
+        since = f" (since {when(hearing.since)} UTC)" if hearing.since else ""
+        note(f"{hearing.consumer} of {path}: {hearing.silence.error if hearing.silence else ''}{since}")
+    if len(listed) > SHOWN:
+        note(f"and {len(listed) - SHOWN} more consumers")
+
+
+def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
+    for secret in undeclared[:SHOWN]:
+        note(f"NOT DECLARED {secret.path}: {secret.message}")
+    if len(undeclared) > SHOWN:
+        note(f"and {len(undeclared) - SHOWN} more that nothing declares")

@@ -39,16 +39,16 @@ LeasePrefixOption = Annotated[
 def documents_of(
     catalogue: Path | None, also: list[str], lease_prefixes: list[str], everything: bool
 ) -> "list[Document]":
-    from keyturn.catalogue.files import source
+    from keyturn.catalogue.files import parse
     from keyturn.catalogue.files.signature import digest_of
-    from keyturn.rights import documents
+    from keyturn.rights import policy_documents
 
     if everything:
-        return documents.everything()
+        return policy_documents.everything()
     stack_in_use()
-    digest = digest_of(source.gather(catalogue_directory(catalogue)).digests)
+    digest = digest_of(parse.gather(catalogue_directory(catalogue)).digests)
     declared = load_catalogue(catalogue)
-    return documents.rendered(hub_scope(declared, also, lease_prefixes), declared, digest)
+    return policy_documents.rendered(hub_scope(declared, also, lease_prefixes), declared, digest)
 
 
 def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str]) -> "HubScope":

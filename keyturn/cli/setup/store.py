@@ -122,7 +122,7 @@ def write_documents(documents: "list[Document]", directory: Path | None, as_json
 def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
     """The documents of this store. Raises NotFound where the catalogue has none."""
     from keyturn.rights.copies import copies_in
-    from keyturn.rights.documents import Origin
+    from keyturn.rights.policy_documents import Origin
 
     settings = declared.store(name)
     return list(settings.rights(copies_in(declared, name, settings, str(Origin(declared.digest)))))
@@ -146,7 +146,7 @@ def write_role(name: str, settings: "KubernetesSettings", documents: "list[Docum
 def write_policies(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:
     """Write a second hub's policies with the environment's login. Raises Conflict for policies of others."""
     from keyturn.catalogue.stores.vault import VaultSettings
-    from keyturn.rights.documents import was_made
+    from keyturn.rights.policy_documents import was_made
     from keyturn.settings.hub import HubSettings
 
     if not isinstance(settings, VaultSettings):

@@ -107,6 +107,8 @@ NAMED_ELSEWHERE: Final = {Kind.AWS_LOGIN_ROLE: "auth/{mount}/roles"}
 """Listing address of a kind, if it is not the parent of the write address."""
 CHANGED_BELOW: Final = {Kind.MOUNT: "/tune", Kind.AUTH_METHOD: "/tune", Kind.TRANSIT_KEY: "/config"}
 MAX_LEASE_TTL: Final = "max_lease_ttl"
+NO_LOCKOUT: Final = "user_lockout_disable"
+"""A hub locks a role id for 15 minutes after five refused secret ids, which locks out its valid logins, too."""
 SYSTEM_LIMIT: Final = 32 * 24 * 60 * 60
 """Seconds of the limit for a mount without its own. Source: `max_lease_ttl` in the documentation of OpenBao."""
 IN_ORDER: Final = "_statements"
@@ -302,7 +304,8 @@ def _mount_fields(answer: Fields) -> Fields:
     config, options = answer.get("config") or {}, answer.get("options") or {}
     fields = {name: answer[name] for name in ("type", "description", "local", "seal_wrap") if name in answer}
     lives = {name: config.get(name, 0) for name in ("default_lease_ttl", MAX_LEASE_TTL)}
-    return {**fields, **lives, **({"version": options["version"]} if "version" in options else {})}
+    lockout = {name: value for name, value in (config.get("user_lockout_config") or {}).items() if name == NO_LOCKOUT}
+    return {**fields, **lives, **lockout, **({"version": options["version"]} if "version" in options else {})}
 
 
 def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, Any]:
@@ -310,12 +313,18 @@ def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, A
     if resource.kind not in FIXED or resource.kind is Kind.GROUP:
         return dict(fields)
     if not anew:
-        return {name: value for name, value in fields.items() if name not in FIXED[resource.kind]}
+        changed = {name: value for name, value in fields.items() if name not in {*FIXED[resource.kind], NO_LOCKOUT}}
+        return changed | tuned_after(fields)
     if resource.kind is Kind.TRANSIT_KEY:
         return {name: value for name, value in fields.items() if name != "deletion_allowed"}
     lives = {name: fields[name] for name in ("default_lease_ttl", MAX_LEASE_TTL) if name in fields}
-    plain = {name: value for name, value in fields.items() if name not in lives and name != "version"}
+    plain = {name: value for name, value in fields.items() if name not in {*lives, "version", NO_LOCKOUT}}
     return plain | {"config": lives} | ({"options": {"version": fields["version"]}} if "version" in fields else {})
+
+
+def tuned_after(fields: Fields) -> dict[str, Any]:
+    """The part of an auth method's settings that a hub takes only once the method exists."""
+    return {"user_lockout_config": {"lockout_disable": fields[NO_LOCKOUT]}} if NO_LOCKOUT in fields else {}
 
 
 def plain_value(name: str, value: Any) -> Any:

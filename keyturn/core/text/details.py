@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.ports.stores import OWN_PREFIX, TAG_TAGS, Detail, Details
-from keyturn.core.text.names import (
+from keyturn.core.store_limits import (
     AWS_PARAMETER_STORE,
     AWS_SECRETS_MANAGER,
     AZURE_KEY_VAULT,

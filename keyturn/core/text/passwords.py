@@ -15,7 +15,7 @@ from typing import Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.tokens import BASE62, PREFIX, token, token_flaw
+from keyturn.core.text.checksummed_tokens import BASE62, PREFIX, token, token_flaw
 from keyturn.core.text.wording import WORD_BITS, english, passphrase_flaw
 
 LOWER: Final = "lower"

@@ -27,7 +27,7 @@ from keyturn.core.ports.stores import (
 )
 from keyturn.core.rights.posture import Posture
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import AWS_PARAMETER_STORE, LIMITS
+from keyturn.core.store_limits import AWS_PARAMETER_STORE, LIMITS
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
@@ -38,10 +38,10 @@ from keyturn.providers.aws.client import (
     opening,
     translate_aws_errors,
 )
+from keyturn.providers.aws.merged_keys import SharedParameters
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging
 from keyturn.providers.aws.posture import parameters_posture
-from keyturn.providers.aws.shared import SharedParameters
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.providers.store_refusals import StoreLimits, only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

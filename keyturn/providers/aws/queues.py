@@ -12,7 +12,7 @@ from typing import Any, Final
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import TAKEN, SignedMessage
 from keyturn.providers.aws.client import AwsSettings, service_client, translate_aws_errors
-from keyturn.providers.notices import DOING
+from keyturn.providers.deliver_notices import DOING
 from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
 

@@ -29,7 +29,7 @@ from keyturn.core.ports.stores import (
 from keyturn.core.rights.aws_rights import Replica
 from keyturn.core.rights.posture import Posture
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import AWS_SECRETS_MANAGER, LIMITS, too_large
+from keyturn.core.store_limits import AWS_SECRETS_MANAGER, LIMITS, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
@@ -42,6 +42,7 @@ from keyturn.providers.aws.client import (
     read_tags,
     translate_aws_errors,
 )
+from keyturn.providers.aws.merged_keys import SharedSecrets
 from keyturn.providers.aws.posture import secrets_posture
 from keyturn.providers.aws.secrets_manager_versions import (
     CURRENT,
@@ -53,9 +54,8 @@ from keyturn.providers.aws.secrets_manager_versions import (
     describe,
     served,
 )
-from keyturn.providers.aws.shared import SharedSecrets
-from keyturn.providers.limits import StoreLimits, insist_on_value
 from keyturn.providers.pages import PageGuard
+from keyturn.providers.store_refusals import StoreLimits, insist_on_value
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

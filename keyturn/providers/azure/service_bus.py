@@ -18,7 +18,7 @@ from keyturn.core.notifications.messages import TAKEN, SignedMessage
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import rest
-from keyturn.providers.notices import DOING
+from keyturn.providers.deliver_notices import DOING
 from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
 

@@ -30,8 +30,8 @@ from keyturn.core.ports.stores import (
 )
 from keyturn.core.rights.posture import Posture
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.store_limits import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.core.text.details import SHOWN
-from keyturn.core.text.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import (
@@ -43,13 +43,13 @@ from keyturn.providers.azure.marks import (
     page,
     versions_of,
 )
+from keyturn.providers.azure.merged_keys import SharedAzure
 from keyturn.providers.azure.posture import deletion_posture, vault_posture
 from keyturn.providers.azure.resource_manager import PUBLIC
-from keyturn.providers.azure.shared import SharedAzure
 from keyturn.providers.azure.versions import BEING_DELETED, DISABLED, AzureVersions
-from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
+from keyturn.providers.store_refusals import has_changed, insist_on_value, unfulfilled
 
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
 LOOK: Final = "Look at it before writing"

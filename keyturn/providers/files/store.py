@@ -15,11 +15,11 @@ from typing import Any, Final, Literal
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Unavailable
 from keyturn.core.ports.stores import NO_DETAILS, TAG_FINGERPRINT, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.store_limits import FILE, LIMITS
 from keyturn.core.text.dotenv import Dotenv, Reader
-from keyturn.core.text.names import FILE, LIMITS
 from keyturn.providers.files.directory import StillHeld, content, draft_name, fill_draft, identity, only_writer, replace
-from keyturn.providers.files.shared import SharedFiles
-from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, only_written_whole
+from keyturn.providers.files.merged_keys import SharedFiles
+from keyturn.providers.store_refusals import StoreLimits, has_changed, insist_on_value, only_written_whole
 
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"

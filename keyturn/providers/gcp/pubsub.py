@@ -18,8 +18,8 @@ from google.auth import exceptions as auth
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import ID, TAKEN, SignedMessage
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.deliver_notices import DOING
 from keyturn.providers.gcp.iam_errors import CHECK, authorized_session, document_of, from_google, translate_refusal
-from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
 

@@ -37,17 +37,17 @@ from keyturn.core.ports.stores import (
 )
 from keyturn.core.rights.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.store_limits import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.core.text.details import SHOWN
-from keyturn.core.text.names import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c, kept_at, open_client
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.marks import OURS, GcpSecret, describe_entry, describe_secret, last
-from keyturn.providers.gcp.shared import SharedGcp
+from keyturn.providers.gcp.merged_keys import SharedGcp
 from keyturn.providers.gcp.versions import DESTROY, ENABLED, NOT_DESTROYED, GcpPast, to_retire
-from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
+from keyturn.providers.store_refusals import has_changed, insist_on_value, unfulfilled
 
 DEADLINE: Final = 10.0
 """Seconds for one call. The flows retry."""

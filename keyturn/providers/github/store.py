@@ -25,10 +25,10 @@ from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, Unsupp
 from keyturn.core.fingerprint import vouches
 from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import GITHUB_ACTIONS, LIMITS
+from keyturn.core.store_limits import GITHUB_ACTIONS, LIMITS
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.github.client import GitHubCalls
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.providers.store_refusals import StoreLimits, only_written_whole
 
 MARKS_PREFIX: Final = "KEYTURN_MARKS_"
 UPDATED_AT: Final = "updated_at"

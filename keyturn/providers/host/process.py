@@ -12,8 +12,8 @@ from typing import Final
 
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.notifications.messages import SignedMessage
+from keyturn.providers.deliver_notices import DOING
 from keyturn.providers.host.signals import send_signal
-from keyturn.providers.notices import DOING
 
 SUFFIX: Final = ".json"
 MODE: Final = 0o640

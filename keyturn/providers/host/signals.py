@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
-from keyturn.providers.notices import DOING
+from keyturn.providers.deliver_notices import DOING
 
 LONGEST: Final = 64  # bytes of a pid file
 LARGEST: Final = 2**22

@@ -37,8 +37,8 @@ from keyturn.providers.http.store_calls import (
     at_marks,
     patterns,
 )
-from keyturn.providers.limits import StoreLimits, only_written_whole
 from keyturn.providers.side_by_side import read_side_by_side
+from keyturn.providers.store_refusals import StoreLimits, only_written_whole
 from keyturn.settings.store_requests import (
     KEY,
     MARKS_KEY,

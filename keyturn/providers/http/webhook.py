@@ -17,8 +17,8 @@ from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.tracing import traceparent
 from keyturn.providers.answers import untrusted
 from keyturn.providers.connection_errors import RemoteServer, from_connection
+from keyturn.providers.deliver_notices import DOING
 from keyturn.providers.http.api_target import slower_pace
-from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import open_anywhere, within
 
 ASKING: Final = "ask the health of"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keyturn.core.fingerprint import shown
-from keyturn.core.ports.shared import NOTE
+from keyturn.core.ports.merged_keys import NOTE
 from keyturn.core.ports.stores import (
     MANAGED_BY,
     NO_DETAILS,

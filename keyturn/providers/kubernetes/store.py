@@ -27,8 +27,8 @@ from keyturn.core.ports.stores import (
 )
 from keyturn.core.rights.posture import Posture, Safety
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.store_limits import KUBERNETES, LIMITS, too_large
 from keyturn.core.text.details import SHOWN
-from keyturn.core.text.names import KUBERNETES, LIMITS, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes import values
 from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace
@@ -47,11 +47,11 @@ from keyturn.providers.kubernetes.marks import (
     parse_names,
     unmarked,
 )
+from keyturn.providers.kubernetes.merged_keys import NOT_OURS, SharedKubernetes
 from keyturn.providers.kubernetes.restart import Restarter
-from keyturn.providers.kubernetes.shared import NOT_OURS, SharedKubernetes
 from keyturn.providers.kubernetes.versions import UNNOTED, finalizers, noted, outlived, past
-from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
+from keyturn.providers.store_refusals import StoreLimits, has_changed, insist_on_value, unfulfilled
 
 TAKES: Final = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
 READERS: Final = 8

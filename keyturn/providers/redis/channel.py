@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
 from keyturn.core.notifications.messages import AGAIN, SignedMessage
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.notices import DOING
+from keyturn.providers.deliver_notices import DOING
 from keyturn.providers.reading import NoticeReader
 from keyturn.providers.redis.node import Node, from_redis
 

@@ -28,14 +28,14 @@ from keyturn.core.ports.stores import (
     tag_changes,
 )
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.store_limits import LIMITS, VAULT, too_large
 from keyturn.core.text.details import SHOWN
-from keyturn.core.text.names import LIMITS, VAULT, too_large
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
+from keyturn.providers.store_refusals import StoreLimits, insist_on_value, unfulfilled
 from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import WRONG_MOUNT, Calls
 from keyturn.providers.vault.listing import VaultListing
-from keyturn.providers.vault.shared import SharedVault
+from keyturn.providers.vault.merged_keys import SharedVault
 from keyturn.providers.vault.store_versions import VaultOldVersions, is_readable
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin

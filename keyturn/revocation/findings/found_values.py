@@ -18,7 +18,7 @@ from keyturn.core.rotation_record import IN_FORCE, Record
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation.findings.scanner import FoundAt, FoundValue
 from keyturn.revocation.readable_versions import read_versions
-from keyturn.revocation.selector import AT_ONCE
+from keyturn.revocation.whois import AT_ONCE
 from keyturn.rotation.copies.push import text_of
 from keyturn.rotation.secret_fields import SHORTEST, secret_fields
 from keyturn.rotation.state.context import Workspace, side_by_side

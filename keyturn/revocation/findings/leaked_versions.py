@@ -12,9 +12,9 @@ from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Store, Unsupported
 from keyturn.core.ports.strategies import NO_CREDENTIAL
 from keyturn.core.sensitive import SecretFields
+from keyturn.revocation.copy_fingerprints import digests_beside, version_fingerprints
 from keyturn.revocation.incidents.incident import Incident, LeakedVersion, Mode, SecretProgress
 from keyturn.revocation.other_fields import leaked_fields, secret_digests
-from keyturn.revocation.selector import digests_beside, version_fingerprints
 from keyturn.rotation.state.context import Workspace
 
 UNKNOWN: Final = "unknown"

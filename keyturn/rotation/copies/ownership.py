@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from keyturn.core.errors import UnsupportedOperation
-from keyturn.core.ports.shared import sharing
+from keyturn.core.ports.merged_keys import sharing
 from keyturn.core.ports.stores import ANNOTATION, NO_DETAILS, Details, RemoteSecret, Store
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation.state.context import Workspace

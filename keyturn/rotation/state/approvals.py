@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from keyturn.core.actor import past_rules
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
-from keyturn.core.limits import Happening
+from keyturn.core.hourly_limits import Happening
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.hub import Identity
 from keyturn.core.ports.ledger import Outcome, Signer

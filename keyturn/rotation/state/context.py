@@ -16,7 +16,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
 from keyturn.catalogue.operator.approvals import ApprovalSettings
-from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.catalogue.operator.own_keys import OwnKeySettings
 from keyturn.catalogue.spreading import spread_patterns
 from keyturn.core.compare_and_set import Pause, jittered
@@ -29,8 +29,8 @@ from keyturn.core.ports.grants import AccountMaker
 from keyturn.core.ports.hub import Hub, StatePort
 from keyturn.core.ports.ledger import Ledger
 from keyturn.core.ports.managed_keys import ManagedKey
+from keyturn.core.ports.merged_keys import sharing
 from keyturn.core.ports.restored import RestoredMark
-from keyturn.core.ports.shared import sharing
 from keyturn.core.ports.stores import Store
 from keyturn.core.ports.strategies import Strategy
 from keyturn.core.sensitive import SecretFields, Sensitive

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Locked, NotFound, NotOwned, UnsupportedOperation
 from keyturn.core.fingerprint import payload, vouches
-from keyturn.core.ports.shared import Change, Note, Shared, Shares, members_of, note_names, notes_in
+from keyturn.core.ports.merged_keys import Change, Note, Shared, Shares, members_of, note_names, notes_in
 from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Store, Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
 

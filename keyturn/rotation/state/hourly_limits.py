@@ -13,7 +13,7 @@ from typing import Final
 
 from keyturn.core.actor import past_rules
 from keyturn.core.errors import Invalid, KeyturnError, OverLimit
-from keyturn.core.limits import Happening, free_again, with_happening
+from keyturn.core.hourly_limits import Happening, free_again, with_happening
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome
 from keyturn.core.rotation_record import Record

@@ -1,4 +1,4 @@
-"""What people and the ledger are told of an alert: names alone, and text alone."""
+"""Notifications and ledger entries about alerts contain names only, as plain text."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An incident's report tells of readers from the trail what it would from the events themselves."""
+"""An incident's report lists the same readers from the trail as from the events."""
 
 from collections.abc import Iterator
 from dataclasses import replace

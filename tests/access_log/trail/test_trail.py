@@ -1,4 +1,4 @@
-"""The trail takes what logs tell, and seals it: nothing is skipped and nothing is there twice, whatever ends when."""
+"""The access trail seals each event once, even if a process dies."""
 
 import errno
 import gzip

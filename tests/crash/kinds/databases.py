@@ -1,4 +1,4 @@
-"""Accounts of databases: two that take turns, or one whose password changes in place."""
+"""Database accounts: alternating pairs, and passwords changed in place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

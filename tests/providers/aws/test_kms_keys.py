@@ -1,4 +1,4 @@
-"""Keys of AWS KMS, managed: what is declared comes to be, once, and what KMS says of a key is told apart."""
+"""Managed AWS KMS keys: created once as declared, with each state recognised."""
 
 import json
 from dataclasses import replace

@@ -20,7 +20,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked,
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.rights.rights import CopyRights
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import AWS_PARAMETER_STORE
+from keyturn.core.store_limits import AWS_PARAMETER_STORE
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.aws.parameter_tags import FEW
 from local.emulators.aws import LocalAws

@@ -1,4 +1,4 @@
-"""Telling consumers by SQS and SNS, and taking it from the queue, against the local AWS."""
+"""Notices to consumers over SQS and SNS, against the local AWS."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
 from keyturn.providers.aws.queues import SnsTopic, SqsQueue, SqsReader
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 from local.emulators.aws import LocalAws
 from tests.support import local_aws
 from tests.support.hooks import eventually
@@ -155,7 +155,7 @@ def test_what_is_not_there_is_named_with_its_remedy(place: Place) -> None:
 
 
 @pytest.mark.attack
-def test_the_rendered_policy_lets_it_tell_this_one_and_nothing_else(
+def test_the_rendered_policy_allows_notices_to_this_consumer_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.subscribe()

@@ -21,7 +21,7 @@ from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.rights.rights import CopyRights
-from keyturn.core.text.names import AWS_SECRETS_MANAGER
+from keyturn.core.store_limits import AWS_SECRETS_MANAGER
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager, version_id
 from local.emulators.aws import LocalAws
 from tests.contracts.merging import MergingCases
@@ -442,7 +442,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
             lambda aws, remote: aws.cancel_rotate_secret(SecretId=remote),
         ],
     )
-    def test_a_call_beside_the_rendered_policy_is_refused(
+    def test_a_call_outside_the_rendered_policy_is_refused(
         self,
         opened: Opened,
         aws: LocalAws,

@@ -1,4 +1,4 @@
-"""Telling consumers by Service Bus, and taking it from a queue, against an emulator on loopback."""
+"""Notices to consumers over Azure Service Bus, against a local emulator."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +14,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.azure.service_bus import ServiceBusReader, ServiceBusSender
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 from local.emulators.service_bus import LocalServiceBus
 from local.support.ports import free_port
 from local.support.serving import server_context

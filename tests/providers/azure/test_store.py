@@ -39,7 +39,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.rights.rights import CopyRights
-from keyturn.core.text.names import AZURE_KEY_VAULT
+from keyturn.core.store_limits import AZURE_KEY_VAULT
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import store as azure_key_vault
 from keyturn.providers.azure.store import AzureKeyVault

@@ -1,4 +1,4 @@
-"""Data keys by a key file: the contract, and which files are not used."""
+"""Data keys from a key file, and which key files are refused."""
 
 import os
 from collections.abc import Callable

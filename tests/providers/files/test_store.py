@@ -17,8 +17,8 @@ import pytest
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.store_limits import FILE
 from keyturn.core.text.dotenv import Reader
-from keyturn.core.text.names import FILE
 from keyturn.providers.files.directory import identity
 from keyturn.providers.files.store import Files
 from tests.contracts.merging import MergingCases, Owner

@@ -1,4 +1,4 @@
-"""Google Cloud IAM as a target: which error an answer becomes, and that nothing is made twice or told to others."""
+"""Google Cloud IAM as a target: error translation, and nothing created twice."""
 
 import json
 import logging

@@ -14,9 +14,9 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.gcp import pubsub
 from keyturn.providers.gcp.pubsub import PubSubReader, PubSubTopic
-from keyturn.providers.notices import sign_notice
 from local.emulators.pubsub import Emulator, LocalPubSub
 from local.support.ports import free_port
 from tests.support.hooks import eventually

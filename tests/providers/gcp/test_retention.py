@@ -1,4 +1,4 @@
-"""Which of Google's versions are disabled or destroyed after a new one: decided from what the listing tells."""
+"""Which old Google versions are disabled or destroyed after a new one."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

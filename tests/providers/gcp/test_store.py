@@ -37,7 +37,7 @@ from keyturn.core.ports.stores import (
     Store,
 )
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import GCP_SECRET_MANAGER
+from keyturn.core.store_limits import GCP_SECRET_MANAGER
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.store import MOST_RETIRED, GcpSecretManager
 from local.support.ports import free_port

@@ -33,7 +33,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import GITHUB_ACTIONS
+from keyturn.core.store_limits import GITHUB_ACTIONS
 from keyturn.providers.github.store import GitHubActions
 from local.emulators.github import LocalGitHub
 from local.support.ports import free_port

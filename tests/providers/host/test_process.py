@@ -1,4 +1,4 @@
-"""Telling a program on this machine by a file and a signal, and the other end."""
+"""Notifying a local program by a file and a signal."""
 
 import os
 import threading
@@ -15,9 +15,9 @@ from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.host import process
 from keyturn.providers.host.process import HostProcess
-from keyturn.providers.notices import sign_notice
 from tests.support.hooks import eventually
 from tests.support.programs import program
 
@@ -89,7 +89,7 @@ def test_what_is_not_taken_waits_and_is_signed_anew_by_the_next_try(
     (file,) = directory.iterdir()
     first = SignedMessage.from_json(file.read_bytes())
     now = datetime.now(UTC).timestamp()
-    monkeypatch.setattr("keyturn.providers.notices.datetime", type("Later", (), {"now": lambda _: later(now)}))
+    monkeypatch.setattr("keyturn.providers.deliver_notices.datetime", type("Later", (), {"now": lambda _: later(now)}))
     with pytest.raises(Unavailable):
         sender.send(message(), 0.1)
     (file,) = directory.iterdir()
@@ -166,7 +166,7 @@ def test_a_directory_that_is_none_is_named(directory: Path) -> None:
 
 
 @pytest.mark.attack
-def test_where_everybody_may_write_nobody_is_believed_to_have_taken_it(directory: Path) -> None:
+def test_an_acknowledgement_in_a_world_writable_directory_is_not_trusted(directory: Path) -> None:
     directory.chmod(0o777)
     with pytest.raises(Denied, match="everybody on this machine"):
         HostProcess("trainer", directory=str(directory)).send(message(), 0.1)

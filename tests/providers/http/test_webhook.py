@@ -22,8 +22,8 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.notifications.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import retry_after
+from keyturn.providers.deliver_notices import backoff, deliver_notice, sign_notice
 from keyturn.providers.http.webhook import WebhookSender
-from keyturn.providers.notices import backoff, deliver_notice, sign_notice
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 NOTICE = Notice(SECRET_ROTATED, "ml-training/database", 7, datetime(2025, 3, 1, 12, 30, tzinfo=UTC))

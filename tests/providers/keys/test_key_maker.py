@@ -1,4 +1,4 @@
-"""Keys of every kind: made, named, told in each format, and signing as PyJWT understands it."""
+"""Keys of every kind: creation, names, formats, and signatures that PyJWT accepts."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What tells pods that a Secret holds something else stays the same when its marks alone are made anew."""
+"""Changing only a Secret's marks does not look like a change to its pods."""
 
 from dataclasses import replace
 

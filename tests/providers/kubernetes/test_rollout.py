@@ -1,4 +1,4 @@
-"""How far a rollout is, told by a workload's status: as kubectl tells it, and as long as any old pod may be there."""
+"""Progress of a Kubernetes rollout, as kubectl reports it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Kubernetes Secrets: the contract against the local API server, and against a cluster where one is given.
+"""Kubernetes Secrets: the store contract, against a local API server or a real cluster.
 
 ``KEYTURN_TEST_KUBERNETES_NAMESPACE`` names a namespace to use by the kubeconfig file, or by the pod's own account.
 """
@@ -30,8 +30,8 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, 
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import Detail, Details, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.store_limits import KUBERNETES
 from keyturn.core.text.details import KUBECTL_APPLIED, SHOWN
-from keyturn.core.text.names import KUBERNETES
 from keyturn.providers.kubernetes.client import APPLY, MERGE, Doing, Namespace
 from keyturn.providers.kubernetes.cluster import settings_for
 from keyturn.providers.kubernetes.store import Kubernetes
@@ -652,7 +652,7 @@ class TestKubernetes(MergingCases, LocalContract):
 
     @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2fb"])
     @pytest.mark.attack
-    def test_a_name_that_would_lead_to_another_place_is_sent_nowhere(
+    def test_a_name_that_resolves_to_another_path_is_not_sent(
         self, cluster: Server, pki: Path, tmp_path: Path, name: str
     ) -> None:
         token = tmp_path / "token"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Conflict, Denied
+from keyturn.core.ports.merged_keys import NOTE, Change
 from keyturn.core.ports.rollouts import Rollout, RolloutState, restarter
-from keyturn.core.ports.shared import NOTE, Change
 from keyturn.core.ports.stores import Details, RemoteSecret, Store
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.kubernetes import restart as kubernetes_restart

@@ -1,4 +1,4 @@
-"""What one user may do and another may not, told from what ``SHOW GRANTS`` says of both and of their roles."""
+"""Comparing two MySQL users' privileges from ``SHOW GRANTS``."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # ruff: noqa: S608  the names are the test's own
-"""An application's account gets a role that has all that it has, while it is at work; and Keyturn a user of its own."""
+"""MySQL: setting up a running application's account and Keyturn's own user."""
 
 import secrets
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Traces of what is done, as a collector gets them over OTLP: whole, by the conventions, and without any value."""
+"""OpenTelemetry traces are complete, follow the conventions and contain no value."""
 
 import base64
 import json
@@ -101,7 +101,7 @@ def root(mariadb: MariaDB) -> MySQLSession:
 
 
 @pytest.mark.attack
-def test_statements_at_a_mysql_server_are_told_alike_and_a_failed_one_with_its_number(
+def test_mysql_statements_have_one_span_name_and_failures_their_error_number(
     collector: Collector, tracer: OtlpTracer, mariadb: MariaDB
 ) -> None:
     use_tracer(None)
@@ -139,7 +139,7 @@ def test_a_notice_bears_the_trace_on_to_whoever_is_told(
 
 
 @pytest.mark.attack
-def test_an_error_is_told_by_its_class_and_never_in_words(collector: Collector, tracer: OtlpTracer) -> None:
+def test_an_error_is_traced_by_its_class_alone(collector: Collector, tracer: OtlpTracer) -> None:
     with pytest.raises(ValueError, match="c4nary"), traced("outer"), traced("inner"):
         raise ValueError("c4nary")
     with pytest.raises(Denied), traced("denied"):

@@ -1,5 +1,5 @@
 # ruff: noqa: S608  the names are the test's own
-"""Accounts of applications are put into Keyturn's hands by what the server itself tells of them, under their work."""
+"""PostgreSQL: setting up accounts of running applications."""
 
 import secrets
 from collections.abc import Callable
@@ -149,7 +149,7 @@ def test_a_name_that_reads_like_what_keyturn_puts_into_statements_is_a_name(lab:
 
 
 @pytest.mark.attack
-def test_what_tells_users_apart_by_the_name_in_use_is_said_beforehand(lab: Lab) -> None:
+def test_database_objects_that_depend_on_the_user_name_are_reported_in_advance(lab: Lab) -> None:
     name = fresh()
     existing_account(lab, name)
     for statement in (
@@ -177,7 +177,7 @@ def test_what_tells_users_apart_by_the_name_in_use_is_said_beforehand(lab: Lab) 
 
 
 @pytest.mark.attack
-def test_of_two_that_wait_for_each_other_the_application_goes_on(lab: Lab) -> None:
+def test_in_a_deadlock_the_application_continues(lab: Lab) -> None:
     name = fresh()
     lab.sql(f"CREATE TABLE {name}_x (n int); CREATE TABLE {name}_y (n int)")
     lab.sql(f"BEGIN; LOCK TABLE {name}_y")
@@ -222,7 +222,7 @@ def test_roles_that_would_be_each_others_members_are_refused_before_anything_is_
 
 
 @pytest.mark.attack
-def test_what_nobody_could_give_is_found_before_the_account_acts_as_the_role(lab: Lab) -> None:
+def test_rights_that_can_not_be_granted_are_found_before_the_switch(lab: Lab) -> None:
     name = fresh()
     existing_account(lab, name)
     lab.sql(f"CREATE ROLE {name} NOLOGIN NOINHERIT; GRANT {name}_readers TO {name}_a WITH INHERIT TRUE")

@@ -14,7 +14,7 @@ from keyturn.core.errors import Denied, Unavailable, Unproven
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import reading
-from keyturn.providers.notices import sign_notice
+from keyturn.providers.deliver_notices import sign_notice
 from keyturn.providers.redis import channel as channels
 from keyturn.providers.redis.channel import RedisChannel, RedisReader
 from local.redis import Redis

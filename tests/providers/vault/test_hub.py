@@ -1,4 +1,4 @@
-"""The hub's adapter against OpenBao: the contract, logging in, and what becomes of its refusals."""
+"""The hub's adapter against OpenBao: the contract, logins and errors."""
 
 import base64
 import secrets
@@ -565,7 +565,7 @@ def test_a_wrong_address_is_unavailable() -> None:
 
 
 @pytest.mark.attack
-def test_a_login_that_is_nowhere_to_be_had_tells_nothing_of_what_is_there(
+def test_a_missing_login_is_not_reported_as_a_missing_secret(
     httpserver: HTTPServer, world: World, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text(world.hub_token)
@@ -586,7 +586,7 @@ def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) 
 
 
 @pytest.mark.attack
-def test_a_connection_that_is_cut_within_its_handshake_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_cut_during_its_handshake_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, "any")
     with socket.create_server(("127.0.0.1", 0)) as balancer:
         threading.Thread(target=hang_up, args=(balancer,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Several KV mounts of one real hub: each name is read and written in its own, and one that can't be read is told."""
+"""Several KV mounts of one real hub, including an unreadable one."""
 
 import secrets
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A second Vault as a store: the contract against OpenBao, and against one without its detailed listing."""
+"""A second Vault as a store: the contract, with and without detailed listing."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.text.names import VAULT
+from keyturn.core.store_limits import VAULT
 from keyturn.providers.vault.store import VaultStore
 from local.openbao import OpenBao
 from local.support.ports import free_port
@@ -197,7 +197,7 @@ class TestVaultStore(MergingCases, VaultContract):
         assert metadata(remote)["current_version"] == 1
 
     @pytest.mark.attack
-    def test_what_a_write_cut_short_has_left_reads_as_the_object_that_it_is(
+    def test_an_interrupted_write_leaves_a_readable_object(
         self, store: VaultStore, remote: str, raw: hvac.Client, mount: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first, second = Sensitive('{"value":"s"}'), Sensitive('{"value":"t"}')

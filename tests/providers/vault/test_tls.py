@@ -1,4 +1,4 @@
-"""Whom the hub's connections trust: OpenBao behind a private authority, and a server that redirects its clients."""
+"""TLS: which certificates the hub's connections accept, and redirects."""
 
 import re
 import secrets
@@ -281,7 +281,7 @@ def test_a_hub_that_redirects_takes_neither_token_nor_value_along(
 
 @pytest.mark.parametrize("body", ["<html>no such page</html>", '{"message":"no Route matched"}', ""])
 @pytest.mark.attack
-def test_a_404_of_a_proxy_before_the_hub_tells_of_no_secret(httpserver: HTTPServer, tmp_path: Path, body: str) -> None:
+def test_a_proxys_404_is_not_taken_for_a_missing_secret(httpserver: HTTPServer, tmp_path: Path, body: str) -> None:
     token = tmp_path / "token"
     token.write_text("hvs.a-token")
     httpserver.expect_request(re.compile(".*")).respond_with_data(body, 404, content_type="application/json")

@@ -1,4 +1,4 @@
-"""A person's token that a program of theirs keeps: asked for, given to it, not believed where others could be it."""
+"""Token helpers: a person's token from an external program that others can't replace."""
 
 from pathlib import Path
 
@@ -64,14 +64,14 @@ def test_commands_log_in_with_what_it_keeps(
 
 @pytest.mark.parametrize("place", [".vault", "keeps it"])
 @pytest.mark.attack
-def test_what_others_may_write_is_not_believed(helper: Path, tmp_path: Path, place: str) -> None:
+def test_a_helper_that_others_may_write_is_not_used(helper: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / place).chmod(0o722)
     with pytest.raises(Denied, match="others than its owner may write it"):
         token_helper(str(tmp_path / ".vault"))
 
 
 @pytest.mark.attack
-def test_what_is_no_program_is_told(helper: Path, tmp_path: Path) -> None:
+def test_a_helper_that_is_no_program_is_reported(helper: Path, tmp_path: Path) -> None:
     configuration = tmp_path / ".vault"
     configuration.write_text('token_helper = "keychain"\n')
     with pytest.raises(Invalid, match="no whole path"):

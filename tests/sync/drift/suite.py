@@ -1,4 +1,4 @@
-"""What becomes of copies that somebody else has been at: one suite over every store.
+"""Changes to copies made outside Keyturn: one suite over every store.
 
 A store's module writes ``class TestItsName(DriftContract)`` with ``acts``, ``sync`` and the fixtures ``settings`` and
 ``hands``, and adds the cases that only its system has.
@@ -121,7 +121,7 @@ class DriftContract:
         with RealSite(lab, settings, dict(self.sync)) as site:
             yield site
 
-    @pytest.mark.sampled(2, each=("act",))
+    @pytest.mark.sampled(6)
     @pytest.mark.parametrize("drift", ["repair", "report"])
     def test_what_others_do_to_a_copy_is_found_and_handled_by_policy(
         self, site: RealSite, hands: Hands, act: Act, drift: str

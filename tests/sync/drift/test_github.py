@@ -1,4 +1,4 @@
-"""Drift in GitHub Actions, where no value can be read: marks alone tell whose a secret is, and names fold case."""
+"""Drift in GitHub Actions: ownership from marks alone, and case-insensitive names."""
 
 import json
 import time

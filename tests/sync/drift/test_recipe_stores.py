@@ -45,7 +45,13 @@ class Page:
 
 
 class RecipeDrift(DriftContract):
-    acts: ClassVar[tuple[Act, ...]] = (CHANGED, STRIPPED, TAKEN, ERASED, Act("removed-with-its-marks", Page.clear, Action.CREATE))
+    acts: ClassVar[tuple[Act, ...]] = (
+        CHANGED,
+        STRIPPED,
+        TAKEN,
+        ERASED,
+        Act("removed-with-its-marks", Page.clear, Action.CREATE),
+    )
     histories = (1, 8)
     stores: tuple[str, ...] = ()
 

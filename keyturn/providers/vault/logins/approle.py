@@ -7,9 +7,11 @@ wrapping" and "AppRole auth method" of OpenBao and Vault.
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import hvac
 import requests
@@ -20,20 +22,30 @@ from keyturn.providers.vault.logins.exchange import REFUSED, LoginMethod, Refusa
 from keyturn.providers.vault.logins.files import read_login, write_own
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SECRET_ID_FILE, AppRoleLogin
 
+PAUSE: Final = 15.0
+"""Seconds in which a refused secret id is not tried again: a hub may lock the role id after five refusals."""
+LOCKED: Final = (
+    "If it is the right one, the hub may have locked the role id after five refused logins: see sys/locked-users, "
+    "unlock it there, and run `keyturn setup hub --apply` as an administrator, which ends such locks"
+)
+
 
 class AppRoleMethod(LoginMethod):
     def __init__(self, login: AppRoleLogin) -> None:
         self._login = login
         self._unwrapped: Sensitive | None = None
+        self._refused: tuple[tuple[str, Sensitive], float] | None = None
 
     def log_in(self, client: hvac.Client) -> TokenLife:
         role_id = read_login(self._login.role_id_file, f"{ROLE_ID_FILE} (role_id_file)", private=False)
         secret_id = self._secret_id(client)
+        if self._refused and self._refused[0] == (role_id, secret_id) and time.monotonic() < self._refused[1]:
+            raise _wrong_ids()
         try:
             return exchange(client, self._login.mount, {"role_id": role_id, "secret_id": secret_id.reveal()})
         except Refusal:
-            hint = "Make a new secret id for the role and write it to the file"
-            raise denied("the AppRole's role id or secret id is refused", hint) from None
+            self._refused = (role_id, secret_id), time.monotonic() + PAUSE
+            raise _wrong_ids() from None
 
     def _secret_id(self, client: hvac.Client) -> Sensitive:
         login = self._login
@@ -46,6 +58,11 @@ class AppRoleMethod(LoginMethod):
             hint = "Write a new one there before each start of this process: a wrap can be opened only once"
             raise denied(problem, f"{hint}. {SECRET_ID_FILE} would keep what was in it for the next process")
         return self._unwrapped
+
+
+def _wrong_ids() -> Denied:
+    hint = f"Make a new secret id for the role and write it to the file. {LOCKED}"
+    return denied("the AppRole's role id or secret id is refused", hint)
 
 
 def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:

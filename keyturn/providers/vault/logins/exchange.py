@@ -8,7 +8,7 @@ import hvac
 import requests
 from hvac import exceptions as vault
 
-from keyturn.core.errors import Denied, Unavailable
+from keyturn.core.errors import Denied, LoginRefused, Unavailable
 
 REFUSED: Final = (
     vault.InvalidRequest,
@@ -72,4 +72,4 @@ def take_token(client: hvac.Client, answer: requests.Response) -> TokenLife:
 
 
 def denied(problem: str, hint: str) -> Denied:
-    return Denied("log in to", "the hub", problem, hint)
+    return LoginRefused("log in to", "the hub", problem, hint)

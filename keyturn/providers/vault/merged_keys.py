@@ -6,13 +6,13 @@ from typing import Any
 
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint import payload
-from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.merged_keys import NOTE, Change, Shared
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text.names import LIMITS, VAULT, too_large
+from keyturn.core.store_limits import LIMITS, VAULT, too_large
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
+from keyturn.providers.store_refusals import StoreLimits
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.store_versions import is_readable
@@ -20,7 +20,7 @@ from keyturn.providers.vault.store_versions import is_readable
 
 @reads_answers()
 class SharedVault:
-    """:class:`keyturn.core.ports.shared.Shares` in one mount; ``translating`` makes errors name the store."""
+    """:class:`keyturn.core.ports.merged_keys.Shares` in one mount; ``translating`` makes errors name the store."""
 
     atomic = False
 

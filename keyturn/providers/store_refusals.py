@@ -7,7 +7,7 @@ from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 from keyturn.core.fingerprint import vouches
 from keyturn.core.ports.stores import NO_DETAILS, Detail, Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import Limits
+from keyturn.core.store_limits import Limits
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.fingerprint import payload
-from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.merged_keys import NOTE, Change, Shared
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.text.names import KUBERNETES, LIMITS, too_large
+from keyturn.core.store_limits import KUBERNETES, LIMITS, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes import client as calls
 from keyturn.providers.kubernetes.client import MANAGER, Doing, Namespace
 from keyturn.providers.kubernetes.marks import RESTART_FOR, marks_in, new_secret
 from keyturn.providers.kubernetes.values import KEY, KEY_RULE, OPAQUE
-from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
+from keyturn.providers.store_refusals import StoreLimits
 
 NOT_OURS: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1")
 """Types of Secrets that the cluster or Helm manages."""

@@ -13,10 +13,10 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
 from keyturn.core.errors import Invalid, Locked
-from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.merged_keys import NOTE, Change, Shared
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import AZURE_KEY_VAULT, too_large
+from keyturn.core.store_limits import AZURE_KEY_VAULT, too_large
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import created, versions_of
 from keyturn.providers.azure.versions import DISABLED

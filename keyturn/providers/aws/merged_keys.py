@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, Locked
-from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.merged_keys import NOTE, Change, Shared
 from keyturn.core.ports.stores import MANAGED_BY, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
+from keyturn.core.store_limits import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import as_tags, field, items_of, read_tags, translate_aws_errors
 from keyturn.providers.aws.secrets_manager_versions import CURRENT, served
-from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
+from keyturn.providers.store_refusals import StoreLimits
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

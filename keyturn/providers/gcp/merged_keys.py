@@ -12,9 +12,9 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.types import Secret
 
 from keyturn.core.errors import Invalid, Locked, NotFound
-from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.merged_keys import NOTE, Change, Shared
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.text.names import GCP_SECRET_MANAGER, too_large
+from keyturn.core.store_limits import GCP_SECRET_MANAGER, too_large
 from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c
 from keyturn.providers.gcp.marks import last, marks_of

@@ -10,7 +10,7 @@ from typing import Final
 
 from keyturn.core.actor import acting, past_rules
 from keyturn.core.errors import Denied, Invalid, KeyturnError, TransientError
-from keyturn.core.limits import Happening, free_again, with_happening
+from keyturn.core.hourly_limits import Happening, free_again, with_happening
 from keyturn.revocation.incidents.consent import FEW, is_begun
 from keyturn.revocation.incidents.incident import Incident
 from keyturn.rotation.state.context import Workspace

@@ -12,15 +12,15 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
-from keyturn.core.ports.shared import Change, Shared, members_of
+from keyturn.core.ports.merged_keys import Change, Shared, members_of
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.store_limits import FILE, LIMITS, too_large
 from keyturn.core.text import dotenv
 from keyturn.core.text.dotenv import Reader
-from keyturn.core.text.names import FILE, LIMITS, too_large
 from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
-from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
+from keyturn.providers.store_refusals import StoreLimits
 
 BEFORE, AFTER = ".", ".keyturn-parts.json"
 EMPTY: Final = Sensitive("")
