@@ -2,11 +2,13 @@
 
 import hmac
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Protocol
 
 from keyturn.agent.decisions import Decisions
 from keyturn.agent.http import HttpRequest
-from keyturn.agent.wire import BAD_TOKEN, FORWARDED, OTHER_HOST, TOKEN_HEADERS, VIA_OTHERS, Refused
+from keyturn.agent.wire import BAD_TOKEN, FORWARDED, NO_SUCH_PLACE, OTHER_HOST, TOKEN_HEADERS, VIA_OTHERS, Refused
 from keyturn.core.outbound import is_loopback
 from keyturn.core.sensitive import Sensitive
 
@@ -51,6 +53,22 @@ class LocalEntrance:
         """The token allows every path."""
 
 
+class NoEntrance:
+    """Gives out no secret. ``watch`` sees what is asked for."""
+
+    local = False
+
+    def __init__(self, watch: Callable[[HttpRequest], object]) -> None:
+        self._watch = watch
+
+    def admit(self, request: HttpRequest) -> None:
+        self._watch(request)
+        raise Refused(NO_SUCH_PLACE)
+
+    async def insist_on_right(self, request: HttpRequest, path: str) -> None:
+        """No request comes this far."""
+
+
 class HubEntrance:
     """For callers with a hub token, which may read what the hub allows."""
 
@@ -83,6 +101,7 @@ def insist_on_origin(request: HttpRequest) -> None:
         raise Refused(VIA_OTHERS)
 
 
+@lru_cache(256)
 def names_this_host(host: str) -> bool:
     """Whether a Host header can only mean this machine."""
     match = _HOST.fullmatch(host.strip().lower())

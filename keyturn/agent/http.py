@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import h11
 
@@ -71,12 +71,41 @@ UNCROWDED: Final = frozenset({"/ping"})
 
 
 @dataclass(frozen=True)
+class Caller:
+    """An accepted connection. ``began`` and ``ended`` count a request; ``began`` returns whether there are too many."""
+
+    began: Callable[[], bool]
+    ended: Callable[[], None]
+    closing: Callable[[], bool]
+
+
+class Streamer(Protocol):
+    """Answers some requests of a door piece by piece, on connections that it reads itself."""
+
+    def connection(self, caller: Caller) -> "StreamedConnection":
+        """The protocol of a new connection."""
+
+    def end(self) -> None:
+        """Close everything that is left; no more connections come."""
+
+
+class StreamedConnection(asyncio.Protocol):
+    """A connection that the streamer reads until :attr:`over`.
+
+    Its result is the bytes of a request for others, after which nothing is read; None at the end of the connection.
+    """
+
+    over: "asyncio.Future[bytes | None]"
+
+
+@dataclass(frozen=True)
 class Door:
-    """A listening socket, its handler, and its TLS context for each connection."""
+    """A listening socket, its handler, its TLS context for each connection, and what answers streams first."""
 
     listener: socket.socket
     handler: Handler
     tls: Callable[[], ssl.SSLContext] | None = None
+    streamer: Streamer | None = None
 
 
 class Server:
@@ -87,10 +116,13 @@ class Server:
         self._accepting: list[asyncio.Task[None]] = []
         self._waiting: dict[asyncio.Task[None], None] = {}
         self._busy: set[asyncio.Task[None]] = set()
+        self._streamers: list[Streamer] = []
         self._closing = False
 
     def open(self, door: Door) -> None:
         door.listener.setblocking(False)
+        if door.streamer:
+            self._streamers.append(door.streamer)
         self._accepting.append(asyncio.create_task(self._accept(door)))
 
     async def close(self, grace: float = 5.0) -> None:
@@ -104,6 +136,10 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the connections' ends are called back
+        for streamer in self._streamers:
+            streamer.end()
+        await asyncio.sleep(0)
 
     async def _accept(self, door: Door) -> None:
         loop = asyncio.get_running_loop()
@@ -145,16 +181,27 @@ class Server:
     async def _converse(self, door: Door, client: socket.socket) -> None:
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=CHUNK)
         protocol = asyncio.StreamReaderProtocol(reader)
+        streamed = self._streamed(door.streamer) if door.streamer else None
         times = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": CLOSE_SECONDS} if door.tls else {}
         try:
             tls = door.tls() if door.tls else None
-            transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=tls, **times)
+            transport, _ = await loop.connect_accepted_socket(lambda: streamed or protocol, client, ssl=tls, **times)
         except OSError:
             return
-        transport.set_write_buffer_limits(0)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
-            await Conversation(reader, writer, door.handler, self._occupied).run(lambda: self._closing)
+            if streamed:
+                if (data := await streamed.over) is None:
+                    return
+                transport.set_protocol(protocol)
+                protocol.connection_made(transport)
+                reader.feed_data(data)
+                transport.resume_reading()
+            transport.set_write_buffer_limits(0)
+            # The streamer decides about each request of a connection, so this one answers a single request.
+            await Conversation(reader, writer, door.handler, self._occupied).run(
+                lambda: self._closing or bool(streamed)
+            )
             writer.close()
             async with asyncio.timeout(CLOSE_SECONDS):
                 await writer.wait_closed()
@@ -167,13 +214,25 @@ class Server:
     def _occupied(self, request: HttpRequest) -> Iterator[bool]:
         """Count a request until its answer is received; yields whether there are too many."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
+        try:
+            yield self._began(task) and request.path not in UNCROWDED
+        finally:
+            self._ended(task)
+
+    def _began(self, task: "asyncio.Task[None]") -> bool:
         self._waiting.pop(task, None)
         self._busy.add(task)
-        try:
-            yield len(self._busy) > self._limit and request.path not in UNCROWDED
-        finally:
-            self._busy.discard(task)
+        return len(self._busy) > self._limit
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._busy.discard(task)
+        if not task.done():
             self._waiting[task] = None
+
+    def _streamed(self, streamer: Streamer) -> StreamedConnection:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        began, ended = partial(self._began, task), partial(self._ended, task)
+        return streamer.connection(Caller(began, ended, lambda: self._closing))
 
 
 class Conversation:

@@ -43,14 +43,14 @@ def open_at(place: str, *, tls: bool, sent: str = "tokens and values") -> socket
     return _listening(family, (str(address), port))
 
 
-def open_file(path: Path) -> socket.socket:
-    """A Unix socket for this user's programs. Raises Invalid, OSError.
+def open_file(path: Path, mode: int = 0o600) -> socket.socket:
+    """A Unix socket, by default for this user's programs. Raises Invalid, OSError.
 
     A socket without a listening process is replaced.
     """
     _remove_left(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
+    before = os.umask(0o777 & ~mode)
     try:
         listener.bind(str(path))
     except OSError as error:

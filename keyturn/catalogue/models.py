@@ -22,6 +22,7 @@ from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.catalogue.pki import AuthoritySettings
+from keyturn.catalogue.routes import RouteSettings
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -140,6 +141,7 @@ class Catalogue(Model):
     hub: dict[str, HubEntry] = Field(default_factory=dict)
     """Further objects that `keyturn setup hub --apply` makes in the hub."""
     keys: dict[str, KeySettings] = Field(default_factory=dict)
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """The permissions that the operator of this machine gives to catalogues."""
     digest: str = ""

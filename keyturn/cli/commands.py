@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "serve": "running.serve:serve",
     "get": "secrets.get:get",
     "agent": "programs.agent:agent",
+    "proxy": "programs.proxy:proxy",
     "revoke": "emergencies.revoke:revoke",
     "drill": "local.drill_command:drill",
     "whois": "emergencies.whois:whois",

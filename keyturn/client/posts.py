@@ -87,14 +87,17 @@ class AccessPosts:
         """The same sources, with their reads reported."""
         return [_Reported(source, self) for source in sources]
 
-    def note(self, path: str, version: int | None = None, *, denied: bool = False) -> None:
-        """Queue a report of a read or refusal. Returns at once, and raises nothing."""
+    def note(
+        self, path: str, version: int | None = None, *, denied: bool = False, login: str = "", agent: str = ""
+    ) -> None:
+        """Queue a report of a read or refusal, by ``login`` and ``agent`` if given. Returns at once, raises nothing."""
         with contextlib.suppress(Exception), self._changed:
             if self._closed:
                 return
             if len(self._waiting) == self._held:
                 self.dropped += 1
-            self._waiting.append((datetime.now(UTC), path, version, denied))
+            named = {"login": login[:LONGEST], "agent": agent[:LONGEST]} if login or agent else {}
+            self._waiting.append((datetime.now(UTC), path, version, denied, named))
             self._changed.notify()
             if self._thread is None:
                 self._start()
@@ -127,7 +130,7 @@ class AccessPosts:
         self.close()
 
     def _begin(self) -> None:
-        self._waiting: deque[tuple[datetime, str, int | None, bool]] = deque(maxlen=self._held)
+        self._waiting: deque[tuple[datetime, str, int | None, bool, dict[str, str]]] = deque(maxlen=self._held)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._sending = self._hurry = self._closed = False
@@ -161,8 +164,9 @@ class AccessPosts:
         body = b'{"accesses":[' + b",".join(accesses) + b"]}"
         return f"msg_{secrets.token_hex(16)}", body, len(accesses)
 
-    def _data(self, at: datetime, path: str, version: int | None, denied: bool) -> bytes:
-        members = {"at": at.isoformat(), "path": path[:LONGEST], "version": version, "denied": denied, **self._about}
+    def _data(self, at: datetime, path: str, version: int | None, denied: bool, named: dict[str, str]) -> bytes:
+        members = {"at": at.isoformat(), "path": path[:LONGEST], "version": version, "denied": denied}
+        members |= {**self._about, **named}
         filled = {name: value for name, value in members.items() if value}
         return json.dumps(filled, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -11,7 +11,7 @@ import requests
 
 from keyturn.agent.application import Agent
 from keyturn.agent.caller_auth import Entrance
-from keyturn.agent.http import CONNECTIONS, Door, Server
+from keyturn.agent.http import CONNECTIONS, Door, Server, Streamer
 from keyturn.agent.sockets import open_loopback
 from keyturn.core.sensitive import Sensitive
 
@@ -25,6 +25,7 @@ def serving(
     entrance: Entrance,
     tls: Callable[[], ssl.SSLContext] | None = None,
     connections: int = CONNECTIONS,
+    streamer: Streamer | None = None,
 ) -> Iterator[str]:
     """The address of an agent that serves behind one door, in a thread of its own."""
     listener = open_loopback(0)
@@ -32,7 +33,7 @@ def serving(
 
     async def serve() -> None:
         server = Server(connections)
-        server.open(Door(listener, agent.behind(entrance), tls))
+        server.open(Door(listener, agent.behind(entrance), tls, streamer))
         ready.set()
         await ended.wait()
         await server.close(grace=1)

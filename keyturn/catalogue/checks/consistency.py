@@ -27,6 +27,7 @@ from keyturn.catalogue.checks.plain_data import (
     name_templates,
     text_at,
 )
+from keyturn.catalogue.checks.routes import find_route_problems
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
@@ -520,6 +521,7 @@ CHECKS: Final[Mapping[str, tuple[Callable[[CatalogueEntry, World], Found], ...]]
     "access_policies": (_chosen, _grant),
     "grants": (_granting_target,),
     "hub": (find_hub_problems,),
+    "routes": (find_route_problems,),
 }
 """The checks of each section's entries."""
 

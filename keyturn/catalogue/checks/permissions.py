@@ -39,7 +39,7 @@ OWN_PLACES: Final = {
 }
 """For each section, the keys that name entries of the hub's state mount, and their folder."""
 
-LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants")
+LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants", "routes")
 
 FILES: Final = ("directory", "kubeconfig")
 """Keys that name files or directories, in addition to those that end in _file."""

@@ -24,6 +24,7 @@ from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.pki import AuthoritySettings
+from keyturn.catalogue.routes import RouteSettings
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -49,6 +50,7 @@ SHAPES: Final[dict[str, Any]] = {
     "pki": AuthoritySettings,
     "hub": HubEntry,
     "keys": KeySettings,
+    "routes": RouteSettings,
 }
 
 Said = tuple[str, str]

@@ -37,6 +37,7 @@ SECTIONS: Final = (
     "pki",
     "hub",
     "keys",
+    "routes",
 )
 """The top-level keys; each may be in any file, and all files are merged."""
 

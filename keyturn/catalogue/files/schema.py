@@ -22,6 +22,7 @@ from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.pki import AuthoritySettings
+from keyturn.catalogue.routes import RouteSettings
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -76,6 +77,8 @@ class CatalogueFile(Model):
     """Further objects that `keyturn setup hub --apply` makes in the hub, by name."""
     keys: dict[str, KeySettings] | None = None
     """Keys in other engines that Keyturn manages there, by name."""
+    routes: dict[str, RouteSettings] | None = None
+    """Services that programs call through `keyturn proxy`, which adds the credential, by name."""
 
 
 class _Generator(GenerateJsonSchema):

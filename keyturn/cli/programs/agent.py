@@ -25,7 +25,7 @@ from keyturn.cli.programs.programs import (
     KeyOption,
     ModeOption,
     SourceOption,
-    insist_on_h11,
+    insist_on_http,
     mode_of,
     seconds_of,
     wrong,
@@ -144,7 +144,7 @@ def agent(
     if not (local or socket or listen):
         raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
-    insist_on_h11("the agent", "agent")
+    insist_on_http("the agent", "agent")
     # The local stack sets it.
     catalogue = catalogue or (Path(os.environ[CATALOGUE_VARIABLE]) if os.environ.get(CATALOGUE_VARIABLE) else None)
 

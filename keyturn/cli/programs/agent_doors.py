@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     import ssl
 
     from keyturn.agent.application import Agent, Names
-    from keyturn.agent.caller_auth import LocalEntrance
+    from keyturn.agent.caller_auth import Entrance, LocalEntrance
     from keyturn.agent.decisions import Decisions
-    from keyturn.agent.http import Door
+    from keyturn.agent.http import Door, Streamer
     from keyturn.catalogue import Catalogue
     from keyturn.wiring.sources import SourceOpener
 
 
 class Latest:
-    """The names of copies, from the catalogue last read."""
+    """The names of copies, from the catalogue last read. ``use`` takes each later catalogue, too."""
 
-    def __init__(self, opener: "SourceOpener", directory: Path | None) -> None:
+    def __init__(
+        self, opener: "SourceOpener", directory: Path | None, use: "Callable[[Catalogue], object]" = bool
+    ) -> None:
         self._directory = directory
+        self._use = use
         self.names = callers_names(opener.declared)
 
     def reload(self) -> None:
@@ -34,7 +37,9 @@ class Latest:
         if self._directory:
             from keyturn.catalogue import load_catalogue
 
-            self.names = callers_names(load_catalogue(self._directory, os.environ))
+            catalogue = load_catalogue(self._directory, os.environ)
+            self._use(catalogue)
+            self.names = callers_names(catalogue)
 
 
 def callers_names(catalogue: "Catalogue | None") -> "Names":
@@ -89,6 +94,33 @@ class Doors:
         listener = self.stack.enter_context(open_at(place, tls=contexts is not None))
         self.all.append(Door(listener, self.agent.behind(HubEntrance(decisions)), contexts))
         self.places.append(f"{'https' if contexts else 'http'}://{place}, for logins of the hub")
+
+    def add_proxy(self, port: int, entrance: "Entrance", streamer: "Streamer", placeholders: Path) -> None:
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_loopback
+
+        listener = self.stack.enter_context(open_loopback(port))
+        self.all.append(Door(listener, self.agent.behind(entrance), None, streamer))
+        self.places.append(f"http://127.0.0.1:{port}/to/ROUTE, placeholders in {placeholders}")
+
+    def add_users(self, path: Path, entrance: "Entrance", streamer: "Streamer") -> None:
+        """A socket that every user may connect to: the proxy asks the kernel who it is."""
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_file
+
+        listener = self.stack.enter_context(open_file(path, 0o666))
+        self.stack.callback(path.unlink, missing_ok=True)
+        self.all.append(Door(listener, self.agent.behind(entrance), None, streamer))
+        self.places.append(f"socket {path}, for users of routes")
+
+    def add_notices(self, place: str, cert: Path | None, key: Path | None, entrance: "Entrance") -> None:
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_at
+
+        contexts = self._contexts(cert, key) if cert and key else None
+        listener = self.stack.enter_context(open_at(place, tls=contexts is not None, sent="notices"))
+        self.all.append(Door(listener, self.agent.behind(entrance), contexts))
+        self.places.append(f"{'https' if contexts else 'http'}://{place}, for notices")
 
     def reload(self) -> None:
         """Reload everything that may have changed. On an error, report it and keep the previous state."""

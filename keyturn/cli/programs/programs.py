@@ -52,11 +52,12 @@ def wrong(option: str, problem: str) -> typer.BadParameter:
     return typer.BadParameter(problem, param_hint=option)
 
 
-def insist_on_h11(what: str, extra: str) -> None:
+def insist_on_http(what: str, extra: str) -> None:
     try:
         import h11  # noqa: F401
-    except ModuleNotFoundError:
-        raise Invalid("start", what, "the package h11 is missing", f"Install keyturn[{extra}]") from None
+        import httptools  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise Invalid("start", what, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
 
 
 def seconds_of(text: str, option: str) -> float:

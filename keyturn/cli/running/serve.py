@@ -23,7 +23,7 @@ from keyturn.cli.copies.follow import (
 from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
-from keyturn.cli.programs.programs import CertOption, KeyOption, insist_on_h11, wrong
+from keyturn.cli.programs.programs import CertOption, KeyOption, insist_on_http, wrong
 from keyturn.core.outbound import is_loopback
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def open_endpoint(
     proxies: tuple[str, ...] = (),
 ) -> None:
     """Serve at ``listen`` until the stack closes, with the page of ``shown``. Raises Invalid or OSError."""
-    insist_on_h11("keyturn serve", "serve")
+    insist_on_http("keyturn serve", "serve")
 
     from keyturn.agent.sockets import open_at
     from keyturn.serving.certificates import CertificateFiles

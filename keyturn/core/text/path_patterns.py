@@ -17,6 +17,11 @@ def covers(pattern: str, path: str, mounts: Collection[str] | None = None) -> bo
     return wanted in (EVERY, mount) and _compiled(within).fullmatch(rest) is not None
 
 
+def matches_pattern(pattern: str, text: str) -> bool:
+    """Whether a text of parts between slashes matches a pattern that names no mount."""
+    return _compiled(pattern).fullmatch(text) is not None
+
+
 @cache
 def apart(pattern: str) -> tuple[str, str]:
     """Split a pattern into the mount's name and the path pattern."""

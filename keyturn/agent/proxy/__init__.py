@@ -1,0 +1,1 @@
+"""Requests to services with a credential that their callers never hold (``keyturn proxy``, docs/agents.md)."""
