@@ -1,4 +1,4 @@
-"""`keyturn proxy` as its manual runs it, over the real hub with the least rights: tools, notices, reloads, the trail."""
+"""`keyturn proxy` as its manual runs it, over the real hub with the least rights."""
 
 # ruff: noqa: F811 - a fixture of another file
 
