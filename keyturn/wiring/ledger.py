@@ -32,7 +32,6 @@ from keyturn.ledger.storage.spool import Lost, Spooled
 from keyturn.ledger.succession import succession_entry
 from keyturn.ledger.witness.requests import Witnesses
 from keyturn.providers.ledger.address import (
-    ONE_USER,
     PATIENCE,
     VARIABLE,
     database_of,
@@ -136,6 +135,8 @@ def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
 
 def _elsewhere(name: LedgerName) -> Invalid:
     """The error where this machine or user can't reach the ledger."""
+    from keyturn.providers.ledger.sqlite_file import ONE_USER
+
     problem = f"it is {name.place.words}, and can't be reached from {socket.gethostname()} as this user"
     hint = f"On the workers' host, as their user, set KEYTURN_LEDGER as they have it. {ONE_USER}"
     return Invalid("write to", f"the ledger {name.origin}", problem, hint)

@@ -22,11 +22,6 @@ PATIENCE: Final = 10.0
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_PORT: Final = ":5432"
 
-ONE_USER: Final = (
-    "A ledger in a file is for the processes of one user on one host; for more, use PostgreSQL: `keyturn ledger move`"
-)
-"""The remedy where a SQLite ledger, mode 0600, can't be opened."""
-
 LOCAL_OPTIONS: Final = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile", "service", "servicefile"}
 )

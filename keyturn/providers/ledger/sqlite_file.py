@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.ledger.address import ONE_USER
 from keyturn.settings.directories import make_private
 
 T = TypeVar("T")
@@ -33,6 +32,10 @@ PRIVATE_FILE: Final = 0o600
 PATIENCE: Final = 10.0  # seconds
 PAUSE: Final = 0.001  # seconds
 
+ONE_USER: Final = (
+    "A ledger in a file is for the processes of one user on one host; for more, use PostgreSQL: `keyturn ledger move`"
+)
+"""The remedy where a SQLite ledger, mode 0600, can't be opened."""
 OWNED: Final = f"Check owner and mode of the file and its directory. {ONE_USER}"
 
 REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
