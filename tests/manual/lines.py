@@ -121,6 +121,10 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "tests/cli/test_login.py::test_a_person_logs_in_through_the_browser_and_every_command_finds_it",
         ("keyturn login",),
     ),
+    Elsewhere(
+        "agents.md",
+        "tests/agent/test_proxy_command.py::test_the_tools_of_the_manual_call_with_placeholders_and_the_service_sees_the_keys",
+    ),
     Elsewhere("add-a-store.md", "tests/test_add_a_store.py::test_one_line_registers_it_for_validate_plan_and_sync"),
     Elsewhere(
         "release.md",
