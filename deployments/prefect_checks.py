@@ -132,7 +132,7 @@ async def _queues(
     there = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=workspace.own)}
     for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared):
         queue = there.get(name)
-        start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
+        start = f"Start its worker with the line that `keyturn setup prefect{workspace.option}` prints"
         if queue is None:
             yield CheckResult(AREA, queue_check(name), Grade.FAILED, "it is not registered", remedy)
         elif queue.is_paused:

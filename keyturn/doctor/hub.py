@@ -6,6 +6,7 @@ from typing import Final
 
 from keyturn.core.clocks import clock_warning
 from keyturn.core.ports.restored import look_at_restoration
+from keyturn.core.rights.rights import sample
 from keyturn.core.text.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
@@ -65,14 +66,19 @@ def check_rights(patient: Patient) -> Iterator[CheckResult]:
     held = patient.workspace.hub.capabilities(checks.paths_to_ask(patient.scope, sections))
     compared = checks.compare(patient.scope, sections, held)
     rights = f"rights of a {patient.role.partition(':')[0]}"
-    remedy = f"An administrator runs `keyturn setup hub --apply`, which writes the policy for a {patient.role}"
+    remedy = (
+        f"An administrator runs `keyturn setup hub --apply`, which writes the policy for a {patient.role}: after each "
+        "change to the catalogue"
+    )
     if not compared.lacking:
         yield CheckResult(AREA, rights, Grade.WELL, "the login has all that it needs")
     for why, lacking in groupby(compared.lacking, key=lambda finding: finding.why):
         names = [f"{finding.capability} on {finding.path}" for finding in lacking]
         yield CheckResult(AREA, rights, Grade.FAILED, f"lacks {list_names(names)}: {why}", remedy)
-    if compared.beyond:
-        names = [f"{finding.capability} on {finding.path}" for finding in compared.beyond]
+    # Without its own rule, as in a policy older than the catalogue, a path has what a wider rule gives.
+    without_rule = {sample(finding.path) for finding in compared.lacking}
+    if beyond := [finding for finding in compared.beyond if finding.path not in without_rule]:
+        names = [f"{finding.capability} on {finding.path}" for finding in beyond]
         words, advice = f"has more than it needs: {list_names(names)}", "Use a login that has its own policy alone"
         yield CheckResult(AREA, rights, Grade.ADVICE, words, advice)
 

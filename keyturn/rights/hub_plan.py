@@ -150,8 +150,8 @@ def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) 
 def compare_resource(resource: HubResource, present: Fields, made: Fields | None, may: bool) -> Item:
     # Others' AppRole method keeps its lockout, unless its name is given.
     left = {NO_LOCKOUT} if made is None and not may else set()
-    found = differing(present, resource.fields)
-    differences = tuple(each for each in found if each.field not in left and not _is_longer(resource, each))
+    unequal = differing(present, resource.fields)
+    differences = tuple(each for each in unequal if each.field not in left and not _is_longer(resource, each))
     changed = tuple(_changed(present, made)) if made is not None else ()
     beside = tuple(each for each in changed if each.field not in resource.fields)
     if any(each.field in FIXED.get(resource.kind, ()) for each in (*differences, *beside)):

@@ -200,13 +200,16 @@ class MessageSettings(Model):
     """The JSON body, as a mapping or a list. Values are put into its texts."""
     form: dict[str, Template] | None = None
     """The fields of a form, instead of a JSON body."""
+    text: Template | None = None
+    """A body as it is, such as "{{value}}", instead of a JSON body. Give its content-type under headers."""
     expect: tuple[Expected, ...] = ()
     """What means success: one of these statuses (without any, 200 to 299), and each of these conditions."""
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
-        if self.body is not None and self.form is not None:
-            raise refused("body and form are both given", "Remove one of the two.", "form")
+        if (self.body, self.form, self.text).count(None) < 2:
+            key = "form" if self.form is not None else "text"
+            raise refused("body, form and text exclude each other", "Keep one of them.", key)
         return self
 
     @model_validator(mode="after")
@@ -236,6 +239,7 @@ class MessageSettings(Model):
             self.form,
             self.statuses,
             tuple(item.condition for item in self.expect if isinstance(item, AnswerConditionSettings)),
+            self.text,
         )
 
     @property
@@ -248,6 +252,7 @@ class MessageSettings(Model):
         yield from (("its basic", text) for text in (self.basic,) if text)
         yield from (("its body", text) for text in templates.texts(self.body))
         yield from ((f"its field {name}", text) for name, text in (self.form or {}).items())
+        yield from (("its text", text) for text in (self.text,) if text)
 
     @property
     def names(self) -> set[str]:

@@ -25,12 +25,19 @@ from keyturn.settings.requests import (
 
 BASE64: Final = ".base64"
 """Follows a name whose value is wanted in base64."""
+JSON: Final = ".json"
+"""Follows a name whose value is wanted as a part of a text in JSON, without quotes around it."""
 KEY: Final = "key"
 MARKS_KEY: Final = "marks_key"
 ENTRY_NAMES: Final = frozenset({"name", KEY, MARKS_KEY, "value", "marks", "id", "version", "marks_id", "marks_version"})
 """What a request may name of the copy that it is about."""
-HIDDEN: Final = frozenset({"value", f"value{BASE64}"})
+HIDDEN: Final = frozenset({"value", f"value{BASE64}", f"value{JSON}"})
 """What no path may hold."""
+
+
+def plain_name(name: str) -> str:
+    """The name without the form in which its value is wanted."""
+    return name.removesuffix(BASE64).removesuffix(JSON)
 
 
 class NameSettings(Model):
@@ -136,8 +143,9 @@ class MarksSettings(Model):
     """The second entry's key, with {{name}}; with `kept: name`, also {{marks}}."""
     most_bytes: Annotated[int, Field(ge=64)]
     """How long that text may be."""
-    sealed_by: Literal["value", "version"] = "value"
-    """What shows that another writer changed the value: its digest next to the marks, or the entry's version."""
+    sealed_by: Literal["value", "version", "nothing"] = "value"
+    """What shows that another writer changed the value: its digest next to the marks, the entry's version, or nothing
+    that the service shows."""
     create: WriteSettings | None = None
     """The request that makes the second entry, if it is not like `create`."""
     update: WriteSettings | None = None
@@ -199,7 +207,10 @@ class StoreRequests(ApiAddress):
         if not self.write_only and self.entry.value is None:
             raise refused("a store that returns values needs a pointer to them", "Add value.", "entry")
         if self.write_only and self.marks.sealed_by == "value":
-            raise refused("without values, only a version shows a change", "Say sealed_by: version.", "marks")
+            remedy = "Say sealed_by: version; or nothing, if the service shows none."
+            raise refused("without values, only a version shows a change", remedy, "marks")
+        if self.marks.sealed_by == "nothing" and not (self.write_only and not self.entry.version):
+            raise refused("a value or version shows a change", "Say sealed_by: value, or version.", "marks")
         if self.marks.sealed_by == "version" and not self.entry.version:
             raise refused("no pointer leads to an entry's version", "Add version.", "entry")
         if self.marks.sealed_by == "version" and not self.marks.apart:
@@ -215,7 +226,7 @@ class StoreRequests(ApiAddress):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         named = {*self.constants, *self.texts, *ENTRY_NAMES}
-        named |= {f"{name}{BASE64}" for name in named}
+        named |= {f"{name}{form}" for name in named for form in (BASE64, JSON)}
         fixed = {*self.constants, *self.texts} - {KEY}
         check_names(self.list, "list", {*fixed, *(f"{name}{BASE64}" for name in fixed)}, "admin.")
         for key, request in self.requests():
@@ -251,7 +262,7 @@ class StoreRequests(ApiAddress):
     def refuses_overtaken(self) -> bool:
         """Whether the service refuses a write that another one has overtaken."""
         request = self.update or self.create
-        return bool({"version", f"version{BASE64}"} & request.names)
+        return "version" in map(plain_name, request.names)
 
     @property
     def name_limits(self) -> Limits:

@@ -174,9 +174,9 @@ def _fill(workspace: Workspace, store: str, names: list[str], holdings: Holdings
         except TerminalError as error:  # a right that one copy lacks; a store that is down raises
             return error
 
-    found = dict(zip(missing, side_by_side(find, missing, AT_ONCE), strict=True))
-    holdings.take(copy for copy in found.values() if isinstance(copy, RemoteSecret))
-    refused = {name: answer for name, answer in found.items() if isinstance(answer, TerminalError)}
+    answers = dict(zip(missing, side_by_side(find, missing, AT_ONCE), strict=True))
+    holdings.take(copy for copy in answers.values() if isinstance(copy, RemoteSecret))
+    refused = {name: answer for name, answer in answers.items() if isinstance(answer, TerminalError)}
     holdings.refused |= {("", holdings.limits.same(name)): error for name, error in refused.items()}
 
 

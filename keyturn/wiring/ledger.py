@@ -135,8 +135,10 @@ def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
 
 def _elsewhere(name: LedgerName) -> Invalid:
     """The error where this machine or user can't reach the ledger."""
+    from keyturn.providers.ledger.sqlite_file import ONE_USER
+
     problem = f"it is {name.place.words}, and can't be reached from {socket.gethostname()} as this user"
-    hint = "Set KEYTURN_LEDGER for this process as the other workers have it. Restart a worker after that"
+    hint = f"On the workers' host, as their user, set KEYTURN_LEDGER as they have it. {ONE_USER}"
     return Invalid("write to", f"the ledger {name.origin}", problem, hint)
 
 

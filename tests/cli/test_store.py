@@ -30,7 +30,7 @@ def test_the_list_has_the_built_in_kinds_and_every_recipe() -> None:
     assert "vault" in shown["built_in"]
     assert "http-store" not in shown["built_in"]
     assert [recipe["name"] for recipe in shown["recipes"]] == NAMES
-    assert len(shown["built_in"]) + len(NAMES) >= 30
+    assert len(shown["built_in"]) + len(NAMES) >= 38
 
 
 @pytest.mark.parametrize("name", NAMES)

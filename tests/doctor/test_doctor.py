@@ -111,7 +111,8 @@ def test_a_login_without_rights_is_told_what_it_lacks_and_for_what(
     lacking = [result for result in results if result.grade is Grade.FAILED]
     assert any(f"read on secret/data/{installed.secret.path}" in result.words for result in lacking), results
     assert {result.remedy for result in lacking} == {
-        "An administrator runs `keyturn setup hub --apply`, which writes the policy for a worker"
+        "An administrator runs `keyturn setup hub --apply`, which writes the policy for a worker: after each change to "
+        "the catalogue"
     }
 
 

@@ -118,3 +118,29 @@ def test_the_address_of_a_shared_ledger_is_recorded_and_a_file_of_the_administra
     name, _ = read_name(new.hub)
     assert name
     assert name.place == LedgerPlace("postgresql://worker@db.example.com/ledger")
+
+
+def test_a_policy_older_than_the_catalogue_is_named_and_its_wider_rules_are_no_excess(
+    new: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyturn("setup", "hub", "--logins", str(tmp_path / "logins"), "--apply", "--yes")
+    login = tmp_path / "logins" / "keyturn-worker"
+
+    def rights() -> list[dict[str, str]]:
+        """What the doctor says of the worker's rights."""
+        with monkeypatch.context() as patch:
+            patch.delenv("VAULT_TOKEN")
+            patch.setenv(ROLE_ID_FILE, str(login / "role-id"))
+            patch.setenv(SECRET_ID_FILE, str(login / "secret-id"))
+            diagnosis = json.loads(keyturn("doctor", "--json", ends=1).stdout)
+        return [each for each in diagnosis["checks"] if each["name"] == "rights of a worker"]
+
+    assert [each["grade"] for each in rights()] == ["ok"]
+    _, _, secret = CATALOGUE.partition("secrets:\n")
+    (tmp_path / "catalogue" / "all.yaml").write_text(CATALOGUE + secret.replace(SECRET, "openai/key"))
+    lacking = rights()
+    assert {each["grade"] for each in lacking} == {"failed"}
+    assert any("read on secret/metadata/openai/key" in each["words"] for each in lacking)
+    assert all("keyturn setup hub --apply" in each["remedy"] for each in lacking)
+    keyturn("setup", "hub", "--apply", "--yes")
+    assert [each["grade"] for each in rights()] == ["ok"]

@@ -43,7 +43,13 @@ class Emulated:
 
     @property
     def joint(self) -> str:
-        return next(each for each in ("-", "_", "X") if self.settings.limits.refuses_name(f"A{each}B") is None)
+        shaped = ((each, f"{first}{each}b") for each in ("-", "_", "X") for first in ("A", "a"))
+        names = ((each, name if name[0] == "a" else name.upper()) for each, name in shaped)
+        return next(each for each, name in names if self.settings.limits.refuses_name(name) is None)
+
+    @property
+    def takes_capitals(self) -> bool:
+        return self.settings.limits.refuses_name("AB") is None
 
 
 @contextmanager

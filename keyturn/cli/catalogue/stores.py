@@ -33,12 +33,13 @@ This page is made by `keyturn store list --markdown`.
 
 Built in: {names}. [Catalogue](catalogue.md#stores) describes them.
 
-- **Values**: *readable*, or *written only*: then the status of a copy is as written, by the service's own version.
+- **Values**: *readable*, or *written only*: then the status of a copy is as written, by the service's own version. \
+With *unseen*, the service shows no version, and another writer goes unseen.
 - **Marks**: where Keyturn keeps its ownership marks.
 - **Overtaken write**: *refused* where the service has compare-and-set; otherwise *the later one wins*.
 - **Keeps**: what the service keeps of earlier values. Keyturn can't remove that, and a revocation names it.
-- **Checked**: the newest source, its day, and how the sources were seen. *memory* means that a part was written \
-without reading a document. No recipe was tried against the service itself.
+- **Checked**: the newest source, its day, and how the sources were seen. With *memory*, a part was written \
+without reading a document. With *server*, Keyturn's tests run the recipe against the real one.
 """
 TITLES: Final = {
     "ci": "CI",
@@ -136,7 +137,8 @@ def summary_of(name: str, recipe: "StoreRecipe") -> dict[str, Any]:
 def cells(name: str, recipe: "StoreRecipe") -> Iterator[str]:
     requests = requests_of(name, recipe)
     yield recipe.title
-    yield "written only" if requests.write_only else "readable"
+    unseen = ", unseen" if requests.marks.sealed_by == "nothing" else ""
+    yield f"written only{unseen}" if requests.write_only else "readable"
     yield MARKS[requests.marks.kept]
     yield "refused" if requests.refuses_overtaken else "the later one wins"
     yield f"{requests.max_bytes:,} bytes"
@@ -157,7 +159,8 @@ def store_page(name: str, recipe: "StoreRecipe") -> Iterator[str]:
     yield f"\ntoken_file holds {form}. Right of that login: {facts.needs}"
     yield f"Names: {requests.names.rule}. Largest value: {requests.max_bytes:,} bytes."
     if requests.write_only:
-        yield "Values can't be read there: the status of a copy is as written, by the service's own version."
+        shown = "by the service's own version" if requests.marks.sealed_by == "version" else "and no change of it shows"
+        yield f"Values can't be read there: the status of a copy is as written, {shown}."
     yield f"Marks: {MARKS[requests.marks.kept]}, at most {requests.marks.most_bytes} bytes."
     yield f"Overtaken write: {facts.race}"
     yield f"Consumers read a new value {facts.reads}."

@@ -54,5 +54,5 @@ def open_incidents(declared: "Catalogue") -> list[str]:
         with connected_hub(HubSettings.from_environment()) as hub:
             return [incident.id for incident in list_open(open_workspace(declared, hub))]
     except KeyturnError as error:
-        note(f"  forms offer no incidents: {error.problem}")
+        note(f"  forms offer no incidents: {error.problem}. {error.hint}, then run this again")
         return []

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 AWS: Final = (
     "an IAM administrator makes a policy from each file, attaches those named -revoker to the revoker's role or user "
     "and the others to both, and lets each query its own rights (iam:SimulatePrincipalPolicy on itself; with role_arn "
-    "the files have it): aws iam create-policy --policy-name NAME --policy-document file://FILE"
+    "the files have it): aws iam create-policy --policy-name NAME --policy-document file://FILE, and after a change "
+    "aws iam create-policy-version --policy-arn ARN --policy-document file://FILE --set-as-default; AWS keeps five "
+    "versions, so delete an old one first: aws iam delete-policy-version"
 )
 
 NEXT: Final = {

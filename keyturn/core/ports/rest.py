@@ -11,7 +11,10 @@ from keyturn.core.sensitive import MASK, SecretFields, Sensitive
 from keyturn.core.text import templates
 
 POINTER: Final = r"^(/([^~/]|~0|~1)*)*$"
-"""A JSON pointer (RFC 6901): empty for the whole, else a slash before each part; ~1 is /, ~0 is ~."""
+"""A JSON pointer (RFC 6901): empty for the whole, else a slash before each part; ~1 is /, ~0 is ~.
+
+In a list, the part ``id=password`` is the first member whose ``id`` is ``password``.
+"""
 
 SUCCESS: Final = frozenset(range(200, 300))
 """Default success statuses."""
@@ -56,7 +59,8 @@ class Request:
     """One request of the catalogue. Every text may contain ``{{name}}``.
 
     ``path`` follows the API's address and may have a query. ``basic`` is ``user:password``. ``body`` is JSON, ``form``
-    a form's fields. An empty ``expect`` accepts 200 to 299. ``conditions`` are further requirements on a success.
+    a form's fields, ``text`` a body as it is. An empty ``expect`` accepts 200 to 299. ``conditions`` are further
+    requirements on a success.
     """
 
     method: str
@@ -67,6 +71,7 @@ class Request:
     form: Mapping[str, str] | None = None
     expect: frozenset[int] = frozenset()
     conditions: tuple[Condition, ...] = ()
+    text: str | None = None
 
     @property
     def statuses(self) -> frozenset[int]:
@@ -76,7 +81,7 @@ class Request:
     @property
     def names(self) -> frozenset[str]:
         """Every name in its texts."""
-        plain = (self.path, *self.headers.values(), self.basic or "", *(self.form or {}).values())
+        plain = (self.path, *self.headers.values(), self.basic or "", self.text or "", *(self.form or {}).values())
         return frozenset(name for text in (*plain, *templates.texts(self.body)) for name in templates.names(text))
 
 
@@ -249,6 +254,9 @@ def _member(value: Any, part: str) -> Any:
         return value.get(part, _NOTHING)
     if isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", part):
         return value[int(part)] if int(part) < len(value) else _NOTHING
+    if isinstance(value, list) and "=" in part:
+        name, _, wanted = part.partition("=")
+        return next((each for each in value if _member(each, name) == wanted), _NOTHING)
     return _NOTHING
 
 

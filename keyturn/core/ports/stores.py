@@ -231,6 +231,8 @@ class Unsupported(StrEnum):
     """It never returns a value."""
     LISTED_CHANGES = "listed changes"
     """Its listing does not show changes by others; ``describe`` does."""
+    CHANGES = "changes"
+    """Nothing shows changes by others."""
 
 
 class Store(Protocol):

@@ -231,6 +231,7 @@ class HttpApi:
                 self._filled_headers({**headers, **request.headers}, request.basic, value, doing),
                 json=templates.fill_all(request.body, value, statements.fill),
                 form=templates.fill_all(request.form, value, statements.fill),
+                text=None if request.text is None else templates.fill(request.text, value).encode(),
             )
         except statements.UnsafeValue as unsafe:
             problem = f"the value of {{{{{unsafe.name}}}}} can't be put into an SQL statement: it may change it"
@@ -273,7 +274,7 @@ class HttpApi:
                 filled.url,
                 headers={name: text.encode("latin-1") for name, text in filled.headers.items()},
                 json=filled.json,
-                data=filled.form,
+                data=filled.form if filled.text is None else filled.text,
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,
@@ -340,6 +341,7 @@ class FilledRequest:
     headers: Mapping[str, str]
     json: Any
     form: Mapping[str, str] | None
+    text: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Filled({self.method})"

@@ -2,7 +2,8 @@
 
 Marks are written with the value in one request where the service allows that. Otherwise they are in a second entry. A
 first write makes that one before the value, without a seal, so that a crash leaves a copy known as Keyturn's; every
-other write replaces it after the value. In between, the copy is not intact.
+other write replaces it after the value. In between, the copy is not intact. Where the service shows nothing that
+changes with the value, every write takes the seal off first.
 
 A service without compare-and-set keeps the later of two writes: Keyturn looks directly before it writes, and reads back
 what is served. One whose version is a time in seconds shows no second write within that second.
@@ -26,16 +27,25 @@ from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, Remote
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.http.marks import Note, seal_of
-from keyturn.providers.http.store_calls import ABSENT, CONFLICT, Copy, StoreCalls, StoredEntry, at_marks, patterns
+from keyturn.providers.http.store_calls import (
+    ABSENT,
+    CONFLICT,
+    WRITTEN,
+    Copy,
+    StoreCalls,
+    StoredEntry,
+    at_marks,
+    patterns,
+)
 from keyturn.providers.side_by_side import read_side_by_side
 from keyturn.providers.store_refusals import StoreLimits, only_written_whole
 from keyturn.settings.store_requests import (
-    BASE64,
     KEY,
     MARKS_KEY,
     StoreDeleteSettings,
     StoreRequests,
     WriteSettings,
+    plain_name,
 )
 
 THREADS: Final = 16
@@ -55,10 +65,13 @@ class HttpStore:
         self._settings = requests = StoreRequests.model_construct(**settings)
         self._limits = StoreLimits(requests.name_limits, name)
         self._calls = StoreCalls(name, requests)
-        self.unsupported = frozenset({Unsupported.READ} if requests.write_only else ())
-        sent = {part.removesuffix(BASE64) for part in requests.create.names}
+        self._unsealed = requests.marks.sealed_by == "nothing"
+        lacking = {Unsupported.READ: requests.write_only, Unsupported.CHANGES: self._unsealed}
+        self.unsupported = frozenset(each for each, lacks in lacking.items() if lacks)
+        sent = set(map(plain_name, requests.create.names))
         self._together = not self._calls.apart or "marks" in sent
-        self._by_key = requests.read is not None and requests.marks.kept != "name"
+        self._by_id = requests.read is not None and "id" in requests.read.names
+        self._by_key = requests.read is not None and not self._by_id and requests.marks.kept != "name"
         self._seen: dict[str, Copy] = {}
 
     # --- the port ---
@@ -89,7 +102,8 @@ class HttpStore:
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
         copy = self._unchanged(remote, current)
-        note = Note(marks, self._note_of(copy).revision + 1, seal_of(value.reveal()))
+        seal = WRITTEN if self._unsealed else seal_of(value.reveal())
+        note = Note(marks, self._note_of(copy).revision + 1, seal)
         self._insist_on_room(remote, replace(note, seal="0" * 64) if not self._together else note)
         if self._together:
             copy = self._write_together(remote, value, note, copy)
@@ -107,10 +121,13 @@ class HttpStore:
     def read(self, remote: str) -> Sensitive:
         self._check_name(remote, "read")
         self._insist_on_values(remote)
-        if not self._by_key:
+        copy = self._find(remote, "read") if self._by_id else Copy()
+        if not self._by_key and not self._by_id:
             values = self._values("read", {remote})
+        elif self._by_id and copy.main is None:
+            values = {}
         else:
-            answer = self._calls.read_answer(self._calls.fields(remote), "read", remote)
+            answer = self._calls.read_answer(self._calls.fields(remote, copy), "read", remote)
             values = {} if answer is None else {remote: self._calls.value(answer)}
         if remote not in values:
             raise NotFound("read", self._calls.named(remote), "there is no such entry", "Push it again")
@@ -123,7 +140,7 @@ class HttpStore:
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         self._insist_on_values("*")
-        if self._by_key and (len(remotes) <= FEW or not self._settings.list.shows_values):
+        if (self._by_key or self._by_id) and (len(remotes) <= FEW or not self._settings.list.shows_values):
             return read_side_by_side(self.read, remotes, THREADS)
         values = self._values("read", set(remotes))
         return {remote: value for remote, value in values.items() if value is not None}
@@ -133,7 +150,7 @@ class HttpStore:
         copy = self._find(remote, "delete")
         if copy.main is not None:
             self._delete(remote, copy.main, copy)
-        if copy.main is None or MARKS_KEY not in {part.removesuffix(BASE64) for part in self._settings.delete.names}:
+        if copy.main is None or MARKS_KEY not in map(plain_name, self._settings.delete.names):
             for entry in copy.beside:
                 self._delete(remote, entry, copy)
         self._seen.pop(remote, None)
@@ -159,7 +176,7 @@ class HttpStore:
 
     def _find(self, remote: str, doing: str) -> Copy:
         if not self._by_key:
-            copy = self._listed(doing).get(remote, Copy())
+            copy = self._listed(doing, remote).get(remote, Copy())
         else:
             fields = self._calls.fields(remote)
             main = self._calls.entry(self._calls.read_answer(fields, doing, remote))
@@ -174,7 +191,7 @@ class HttpStore:
         self._seen[remote] = copy
         return copy
 
-    def _listed(self, doing: str) -> dict[str, Copy]:
+    def _listed(self, doing: str, only: str = "") -> dict[str, Copy]:
         copies: dict[str, Copy] = {}
         for answer in self._calls.answers(doing):
             if (entry := self._calls.entry(answer)) is None:
@@ -188,6 +205,8 @@ class HttpStore:
                 raise Invalid(doing, self._calls.named(remote), "the service has two entries of this name", hint)
             elif remote:
                 copies[remote] = replace(copy, main=entry)
+        if only:
+            copies = {remote: copy for remote, copy in copies.items() if remote == only}
         if not self._settings.list.shows_values:
             copies = self._read_each(copies, doing)
         self._seen.update(copies)
@@ -198,7 +217,8 @@ class HttpStore:
         read_main = not self._calls.apart or self._settings.marks.sealed_by == "value"
 
         def read(remote: str) -> Copy:
-            copy, fields = copies[remote], self._calls.fields(remote)
+            copy = copies[remote]
+            fields = self._calls.fields(remote, copy)
             main = self._calls.entry(self._calls.read_answer(fields, doing, remote)) if read_main else copy.main
             beside = copy.beside and self._calls.entry(self._calls.read_answer(at_marks(fields), doing, remote))
             return Copy(main, (beside,) if beside else ())
@@ -241,7 +261,12 @@ class HttpStore:
     def _write_together(self, remote: str, value: Sensitive, note: Note, copy: Copy) -> Copy:
         fields = self._calls.fields(remote, copy, value=value, marks=note.to_text())
         self._put(self._settings.create, self._settings.update, fields, remote, there=copy.main is not None)
-        if self._settings.entry.version or self._settings.entry.id or self._settings.marks.kept == "name":
+        if (
+            self._settings.entry.version
+            or self._settings.entry.id
+            or self._settings.marks.kept == "name"
+            or self._unsealed
+        ):
             return self._find(remote, "write")
         entry = StoredEntry(fields[KEY].reveal(), seal=note.seal, text="" if self._calls.apart else note.to_text())
         return Copy(entry, (StoredEntry(fields[MARKS_KEY].reveal(), text=note.to_text()),) if self._calls.apart else ())
@@ -249,7 +274,7 @@ class HttpStore:
     def _write_apart(self, remote: str, value: Sensitive, note: Note, copy: Copy, current: RemoteSecret | None) -> Copy:
         marks, held = note.marks, current.marks if current and current.intact else None
         if copy.main is None or not (held and marks and vouches(held.fingerprint, marks.fingerprint)):
-            if copy.main is None:
+            if copy.main is None or self._unsealed:
                 copy = self._put_note(remote, replace(note, seal=""), copy)
             copy = self._put_value(remote, value, copy)
         seal = copy.main.seal if copy.main else ""
@@ -268,7 +293,7 @@ class HttpStore:
 
     def _is_written(self, seal: str, value: Sensitive, before: str | None) -> bool:
         by_value = self._settings.marks.sealed_by == "value"
-        return seal == seal_of(value.reveal()) if by_value else seal != before
+        return self._unsealed or (seal == seal_of(value.reveal()) if by_value else seal != before)
 
     def _put_note(self, remote: str, note: Note, copy: Copy) -> Copy:
         text, settings, old = note.to_text(), self._settings, copy.noting

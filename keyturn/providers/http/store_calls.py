@@ -17,11 +17,13 @@ from keyturn.providers.http.api_target import HttpApi, Wording
 from keyturn.providers.http.marks import Note, from_name, seal_of, to_name
 from keyturn.providers.pages import MOST_PAGES, PageGuard
 from keyturn.settings.requests import Answers, RequestSettings
-from keyturn.settings.store_requests import BASE64, KEY, MARKS_KEY, EntryReadSettings, StoreRequests
+from keyturn.settings.store_requests import BASE64, JSON, KEY, MARKS_KEY, EntryReadSettings, StoreRequests, plain_name
 
 ABSENT: Final = (AnswerPattern(frozenset({404, 410})),)
 CONFLICT: Final = (AnswerPattern(frozenset({409, 412})),)
 LARGEST_ANSWER: Final = 32 * 1024 * 1024  # bytes
+WRITTEN: Final = "written"
+"""The seal of every entry where the service shows nothing that changes with a value."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,12 @@ class StoreCalls:
         key = self.key_in(answer)
         version = "|".join(part.reveal() for at in entry.version if (part := answer.text(at)) is not None)
         value = self.value(answer)
-        seal = version if marks.sealed_by == "version" else seal_of(value.reveal()) if value else ""
+        seals = {"version": version, "nothing": WRITTEN, "value": seal_of(value.reveal()) if value else ""}
         text = self._decoded(answer, marks.at)
         if marks.kept == "name" and (named := self._marks_key.fullmatch(key)):
             text = from_name(named["marks"])
         entry_id = answer.text(entry.id) if entry.id is not None else None
-        return StoredEntry(key, entry_id.reveal() if entry_id else "", version, seal, text)
+        return StoredEntry(key, entry_id.reveal() if entry_id else "", version, seals[marks.sealed_by], text)
 
     def key_in(self, answer: Answer) -> str:
         entry = self.settings.entry
@@ -161,9 +163,13 @@ class StoreCalls:
     def _prepared(
         self, request: Request, fields: SecretFields, numbers: Sequence[str] = ()
     ) -> tuple[Request, SecretFields]:
-        """The request with names in keys and whole numbers filled in, and the fields with those in base64."""
-        wanted = [name for name in request.names if name.endswith(BASE64)]
-        encoded = {name: _encode(fields[name.removesuffix(BASE64)].reveal()) for name in wanted}
+        """The request with names in keys and whole numbers filled in, and the fields with those in another form."""
+        encoded = {
+            name: form(fields[plain_name(name)].reveal())
+            for name in request.names
+            for ending, form in FORMS.items()
+            if name.endswith(ending)
+        }
         whole = {name: int(fields[name].reveal() or 0) for name in numbers}
         body = _with_keys(templates.replace_whole(request.body, whole), lambda name: fields[name].reveal())
         return replace(request, body=body), fields.merged(encoded)
@@ -251,6 +257,13 @@ def _with_keys(data: Any, value: Callable[[str], str]) -> Any:
 
 def _encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+def _within_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+FORMS: Final = {BASE64: _encode, JSON: _within_json}
 
 
 def _decode(text: str) -> str:

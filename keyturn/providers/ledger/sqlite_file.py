@@ -32,11 +32,17 @@ PRIVATE_FILE: Final = 0o600
 PATIENCE: Final = 10.0  # seconds
 PAUSE: Final = 0.001  # seconds
 
+ONE_USER: Final = (
+    "A ledger in a file is for the processes of one user on one host; for more, use PostgreSQL: `keyturn ledger move`"
+)
+"""The remedy where a SQLite ledger, mode 0600, can't be opened."""
+OWNED: Final = f"Check owner and mode of the file and its directory. {ONE_USER}"
+
 REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Make room on it"),
-    sqlite3.SQLITE_READONLY: ("it can't be written", "Check owner and mode of the file and its directory"),
-    sqlite3.SQLITE_PERM: ("it can't be written", "Check owner and mode of the file and its directory"),
-    sqlite3.SQLITE_CANTOPEN: ("it can't be opened", "Check owner and mode of the file and its directory"),
+    sqlite3.SQLITE_READONLY: ("it can't be written", OWNED),
+    sqlite3.SQLITE_PERM: ("it can't be written", OWNED),
+    sqlite3.SQLITE_CANTOPEN: ("it can't be opened", OWNED),
     sqlite3.SQLITE_IOERR: ("the disk refuses it", "Make room on it, or see the system's log"),
     sqlite3.SQLITE_BUSY: ("others have kept it locked for too long", "Find the process that holds it with fuser"),
     sqlite3.SQLITE_LOCKED: ("others have kept it locked for too long", "Find the process that holds it with fuser"),
@@ -135,7 +141,7 @@ def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Pa
             problem, hint = "what should be its directory is a file", "Give the ledger another place: KEYTURN_LEDGER"
         case OSError():
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            hint = "Make room on the disk" if full else "Check owner and mode of its directory"
+            hint = "Make room on the disk" if full else f"Check owner and mode of its directory. {ONE_USER}"
             problem = os.strerror(error.errno or 0).lower()
         case _:
             code = code_of(error)

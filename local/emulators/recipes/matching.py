@@ -75,6 +75,8 @@ class Shape:
             pairs.append((received.basic, self.settings["basic"]))
         pairs += pairs_of(received.data, self.settings.get("body"))
         pairs += [(received.form.get(name), text) for name, text in (self.settings.get("form") or {}).items()]
+        if "text" in self.settings:
+            pairs.append((received.body.decode(errors="replace"), self.settings["text"]))
         return captured(pairs, self.known)
 
 
@@ -122,6 +124,13 @@ def put(document: Any, pointer: str, value: Any) -> Any:
     if not parts:
         return value
     part, rest = parts[0].replace("~1", "/").replace("~0", "~"), "".join(f"/{each}" for each in parts[1:])
+    name, equals, wanted = part.partition("=")
+    if equals:
+        members = list(document or [])
+        at = next((at for at, each in enumerate(members) if each[name] == wanted), len(members))
+        members += [{name: wanted}] * (at == len(members))
+        members[at] = put(members[at], rest, value)
+        return members
     if part.isdigit() and not isinstance(document, dict):
         members = list(document or [])
         members += [None] * (int(part) + 1 - len(members))

@@ -16,6 +16,7 @@ from local.emulators.recipes.server import Answer
 from local.emulators.recipes.service import RecipeService, Requests
 
 BASE64: Final = ".base64"
+JSON: Final = ".json"
 CURSOR: Final = "emulator_cursor"
 PAGE: Final = 10
 """Entries on a page."""
@@ -194,7 +195,8 @@ class StoreService(RecipeService):
 
     def _read(self, values: Captured) -> Answer:
         read = self.settings["read"]
-        entry = self.entries.get(_decoded(values).get("key", ""))
+        values = _decoded(values)
+        entry = self.entries.get(values.get("key") or self._key_by_id(values.get("id", "")))
         if entry is None:
             return self.refusal(read.get("absent"), 404, "there is no such entry")
         return self.success(read, put({}, read.get("entry", ""), self._document(entry)))
@@ -287,10 +289,19 @@ def serial(entry: Entry) -> int:
 
 
 def _decoded(values: Captured) -> Captured:
-    """The values, with those that were sent in base64 as they are."""
-    plain = {name: value for name, value in values.items() if not name.endswith(BASE64)}
-    sent = {name: value for name, value in values.items() if name.endswith(BASE64)}
-    return plain | {name.removesuffix(BASE64): base64.b64decode(value).decode() for name, value in sent.items()}
+    """The values, with those that were sent in another form as they are."""
+    plain = {name: value for name, value in values.items() if not name.endswith((BASE64, JSON))}
+    for ending, form in ((BASE64, _from_base64), (JSON, _from_json)):
+        plain |= {name.removesuffix(ending): form(value) for name, value in values.items() if name.endswith(ending)}
+    return plain
+
+
+def _from_base64(text: str) -> str:
+    return base64.b64decode(text).decode()
+
+
+def _from_json(text: str) -> str:
+    return str(json.loads(f'"{text}"'))
 
 
 def _encoded(text: str) -> str:

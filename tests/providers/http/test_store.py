@@ -30,6 +30,9 @@ class TestStoreOfARecipe(StoreContract):
         with emulated(recipe, tmp_path) as made:
             self.emulated = made
             monkeypatch.setattr(type(self), "joint", made.joint)
+            if not made.takes_capitals:
+                monkeypatch.setattr(type(self), "ours", "ours")
+                monkeypatch.setattr(type(self), "theirs", "theirs")
             monkeypatch.setattr(type(self), "hides_past", made.settings.history is not None)
             yield made
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftC
 NAMES = list(LIBRARY)
 WRITTEN_ONLY = [name for name in NAMES if LIBRARY[name].store.get("write_only")]
 READABLE = [name for name in NAMES if name not in WRITTEN_ONLY]
+UNSEALED = [name for name in WRITTEN_ONLY if LIBRARY[name].store["marks"]["sealed_by"] == "nothing"]
 
 pytestmark = pytest.mark.sampled(240, of="file", kinds="nothing")
 
@@ -44,7 +45,13 @@ class Page:
 
 
 class RecipeDrift(DriftContract):
-    acts = (CHANGED, STRIPPED, TAKEN, ERASED, Act("removed-with-its-marks", Page.clear, Action.CREATE))
+    acts: ClassVar[tuple[Act, ...]] = (
+        CHANGED,
+        STRIPPED,
+        TAKEN,
+        ERASED,
+        Act("removed-with-its-marks", Page.clear, Action.CREATE),
+    )
     histories = (1, 8)
     stores: tuple[str, ...] = ()
 
@@ -71,7 +78,7 @@ class TestReadableStores(RecipeDrift):
 
 
 class TestStoresThatAreWrittenOnly(RecipeDrift):
-    stores = tuple(WRITTEN_ONLY)
+    stores = tuple(name for name in WRITTEN_ONLY if name not in UNSEALED)
     acts = (
         CHANGED,
         replace(STRIPPED, found=Action.CONFLICT),
@@ -79,3 +86,8 @@ class TestStoresThatAreWrittenOnly(RecipeDrift):
         ERASED,
         Act("removed-with-its-marks", Page.clear, Action.CREATE),
     )
+
+
+class TestStoresThatShowNoChange(RecipeDrift):
+    stores = tuple(UNSEALED)
+    acts = TestStoresThatAreWrittenOnly.acts[1:]
