@@ -170,7 +170,7 @@ def open_store(name: str, settings: StoreSettings, hub: Hub | None = None) -> St
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     if hub is not None and isinstance(settings, StoreRequests) and (path := settings.admin):
         fields = settings.admin_fields
-        arguments["login"] = lambda: admin_credential(hub, name, path, fields, "store")
+        arguments["hub_login"] = lambda: admin_credential(hub, name, path, fields, "store")
     store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
 

@@ -60,14 +60,14 @@ ONCE_MORE: Final = "Run it again: it continues from what is there now"
 class HttpStore:
     """A ``Store``. ``settings`` are those of :class:`keyturn.settings.store_requests.StoreRequests`.
 
-    ``login`` reads the login at ``admin`` in the hub, for each request.
+    ``hub_login`` reads the login at ``admin`` in the hub, for each request.
     """
 
-    def __init__(self, name: str, *, login: Callable[[], SecretFields] | None = None, **settings: Any) -> None:
+    def __init__(self, name: str, *, hub_login: Callable[[], SecretFields] | None = None, **settings: Any) -> None:
         self.name = name
         self._settings = requests = StoreRequests.model_construct(**settings)
         self._limits = StoreLimits(requests.name_limits, name)
-        self._calls = StoreCalls(name, requests, login)
+        self._calls = StoreCalls(name, requests, hub_login)
         self._unsealed = requests.marks.sealed_by == "nothing"
         lacking = {Unsupported.READ: requests.write_only, Unsupported.CHANGES: self._unsealed}
         self.unsupported = frozenset(each for each, lacks in lacking.items() if lacks)

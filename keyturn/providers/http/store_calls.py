@@ -58,7 +58,7 @@ class Copy:
 class StoreCalls:
     """The service of one store, as ``settings`` describe it."""
 
-    def __init__(self, name: str, settings: StoreRequests, login: Callable[[], SecretFields] | None = None) -> None:
+    def __init__(self, name: str, settings: StoreRequests, hub_login: Callable[[], SecretFields] | None = None) -> None:
         self.name = name
         self.settings = settings
         self.apart = settings.marks.apart
@@ -66,7 +66,7 @@ class StoreCalls:
         self._api = HttpApi(
             name,
             url=settings.url,
-            admin=login or self._login,
+            admin=hub_login or self._login,
             headers=settings.headers,
             ca_file=settings.ca_file,
             timeout=settings.timeout,
