@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from deployments import trim
+from deployments import compiled, trim
 from tests.support.sampling import deep
 from tools import supply_chain
 
@@ -76,15 +77,71 @@ def test_each_service_of_aws_that_is_called_is_still_described() -> None:
 
 def test_only_what_nothing_calls_is_taken_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = ["kubernetes/client/a.py", "botocore/data/iam/x.json", "botocore/data/partitions.json", "keyturn/tests.py"]
-    kept += ["keyturn/project/deployments/worker.py", "prefect/testing/a.py"]
-    gone = ["kubernetes/aio/a.py", "botocore/data/ec2/x.json", "greenlet/tests/a.py"]
+    kept += ["keyturn/project/deployments/worker.py", "prefect/testing/a.py", "kubernetes/client/models/__init__.py"]
+    kept += ["greenlet-1.dist-info/licenses/LICENSE.txt", "asyncpg/protocol/a.so"]
+    gone = ["kubernetes/aio/a.py", "botocore/data/ec2/x.json", "greenlet/tests/a.py", "asyncpg/protocol/a.pyx"]
+    gone += ["kubernetes/client/api/a.py", "kubernetes/client/models/v1_pod.py", "azure/storage/blob/aio/a.py"]
     for name in (*kept, *gone):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     assert trim.main([str(tmp_path)]) == 0
-    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*")} == set(kept)
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*") if file.is_file()} == set(kept)
     assert trim.main([str(tmp_path / "nowhere")]) == 1
     assert "give the directory" in capsys.readouterr().err
+
+
+def test_a_trimmed_library_is_loaded_as_before_and_has_no_symbols_for_a_debugger(tmp_path: Path) -> None:
+    """By a library of a locked package that its makers publish with all of them."""
+    (library,) = Path(str(importlib.metadata.distribution("asyncpg").locate_file("asyncpg/pgproto"))).glob("*.so")
+    packages = tmp_path / "site-packages"
+    shutil.copytree(library.parent.parent, packages / "asyncpg")
+    copy = packages / "asyncpg" / "pgproto" / library.name
+    # As an installer links it to its cache.
+    (linked := tmp_path / library.name).hardlink_to(copy)
+    trim.main([str(packages)])
+    assert copy.stat().st_size < library.stat().st_size / 4
+    assert linked.read_bytes() == library.read_bytes()
+    assert trim.without_symbols(copy.read_bytes()) == copy.read_bytes()
+    code = "import asyncpg.pgproto.pgproto as p; print(p.__file__, p.UUID('12345678123456781234567812345678'))"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(packages)})
+    assert done.stdout.split() == [str(copy), "12345678-1234-5678-1234-567812345678"]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x7fELF\x01\x01 of 32 bits", b"/* GNU ld script */"])
+def test_what_is_no_such_library_stays_as_it_is(content: bytes) -> None:
+    assert trim.without_symbols(content) == content
+
+
+def test_the_build_is_given_every_file_that_it_copies() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for line in re.findall(r"(?m)^COPY (?!--from)(.*)$", DOCKERFILE):
+        *sources, _ = [word for word in line.split() if not word.startswith("--")]
+        for source in sources:
+            assert (ROOT / source).exists()
+            assert f"!{source.partition('/')[0]}" in ignored, source
+
+
+def test_what_the_code_names_is_found_to_be_compiled(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "__init__.py").write_text("import b.c\n")
+    (tmp_path / "a" / "__main__.py").write_text("from d import e\ndef f():\n    from g.h import i, j\n")
+    assert set(compiled.named_in(tmp_path)) == {"b.c", "d", "d.e", "g.h", "g.h.i", "g.h.j"}
+    assert list(compiled.modules_in(tmp_path, "a")) == ["a"]
+
+
+@pytest.mark.parametrize(("secret", "trusted"), [(None, ""), ("", ""), ("a certificate", "ca")])
+def test_the_build_trusts_a_file_of_authorities_if_it_is_given_one(
+    tmp_path: Path, secret: str | None, trusted: str
+) -> None:
+    script = (ROOT / "deployments" / "with_ca.sh").read_text()
+    if secret is not None:
+        (tmp_path / "ca").write_text(secret)
+    run = ["sh", "-c", script.replace("/run/secrets", str(tmp_path)), "with_ca"]
+    done = subprocess.run([*run, "env"], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
+    given = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    for name in ("SSL_CERT_FILE", "PIP_CERT"):
+        assert given.get(name, "") == (trusted and str(tmp_path / trusted))
 
 
 def test_the_image_is_small_enough() -> None:
@@ -118,6 +175,9 @@ def test_what_is_left_in_the_image_is_enough_to_run(tmp_path: Path) -> None:
     assert trim.main([str(packages)]) == 0
     for command in (["keyturn", "--help"], ["prefect", "worker", "start", "--help"]):
         subprocess.run([str(place / "bin" / command[0]), *command[1:]], check=True, capture_output=True, cwd=tmp_path)
+    run = [str(place / "bin" / "python"), "-m", "keyturn.project", "deployments.compiled"]
+    subprocess.run(run, check=True, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
+    assert sum(1 for _ in packages.rglob("*.pyc")) > 3000
     code = "import keyturn.wiring.registry, keyturn.project.collection, kubernetes.client"
     subprocess.run([str(place / "bin" / "python"), "-c", code], check=True, cwd=tmp_path)
     sessions = "import boto3\nfor name in %r: boto3.Session().client(name, region_name='eu-central-1')"

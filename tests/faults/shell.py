@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,22 @@ class Shell:
         return place
 
     def run(
-        self, *arguments: str, catalogue: Path, token: str | None = None, clock: float = 0
+        self,
+        *arguments: str,
+        catalogue: Path,
+        token: str | None = None,
+        clock: float = 0,
+        environment: Mapping[str, str] = {},
     ) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end, as ``token``, in a process whose clock is wrong by ``clock`` seconds."""
         program = ["tests.support.wrong_clock", str(clock), "keyturn.cli"] if clock else ["keyturn.cli"]
-        world = self.lab.world
-        env = surroundings(
-            self.directory / "no",
-            VAULT_ADDR=world.hub_address,
-            VAULT_TOKEN=token or world.hub_token,
-            KEYTURN_CATALOGUE=str(catalogue),
-        )
+        token = token or self.lab.world.hub_token
+        env = self.environment(catalogue, **{"VAULT_TOKEN": token, **environment})
         command = [sys.executable, "-m", *program, *arguments]
         return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+    def environment(self, catalogue: Path, **more: str) -> dict[str, str]:
+        """That of a process at work on a catalogue, with the hub's root token unless ``more`` has another."""
+        world = self.lab.world
+        logins = {"VAULT_ADDR": world.hub_address, "VAULT_TOKEN": world.hub_token, **more}
+        return surroundings(self.directory / "no", KEYTURN_CATALOGUE=str(catalogue), **logins)

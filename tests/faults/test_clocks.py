@@ -40,6 +40,8 @@ LATENCY = timedelta(seconds=10)
 
 AHEAD, BEHIND = [pytest.param(sign * OFF, id=name) for sign, name in ((1, "ahead"), (-1, "behind"))]
 
+FAR = pytest.param(timedelta(hours=-3), id="far-behind")
+
 
 def wrong(lab: Lab, secret: Declared, off: timedelta, holder: str | None = None) -> Workspace:
     """A worker of its own, whose clock is ``off``."""
@@ -126,7 +128,7 @@ def stop(*_: object) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+@pytest.mark.parametrize("off", [AHEAD, BEHIND, FAR])
 def test_a_notice_is_signed_by_the_hubs_clock_so_consumers_accept_it_from_a_wrong_one(
     lab: Lab, consumer: Consumer, tmp_path: Path, off: timedelta
 ) -> None:

@@ -6,88 +6,58 @@ It has no network but loopback. It is gone, with all that it has mounted and sta
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from local.debian import cache
-from local.support.process import Process
+from tests.platform.kept import SLOW, Kept, given, output
 
 ROOT: Final = Path(__file__).parents[2]
 BOOT: Final = Path(__file__).with_name("boot.sh")
-KEEP: Final = Path(__file__).with_name("keep.sh")
 BUILT: Final = ROOT / "dist" / "platform"
 """What is made once and kept."""
 GUIDE: Final = ROOT / "docs" / "operations.md"
 SYSTEMD: Final = "/lib/systemd/systemd"
 TARGET: Final = "platform.target"
-CGROUP: Final = "keyturn-platform-"
 HIDDEN: Final = ("/tmp", "/run")
 """Where such a machine has directories of its own."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The machine's own programs alone: services may not enter a home directory, where people have another Python."""
-SLOW: Final = 300
-"""Seconds that anything here may take on a busy machine."""
 
 
-class Guest:
+class Guest(Kept):
     """One such machine, below ``directory``, with Keyturn's programs from a directory that `programs` has made."""
 
     def __init__(self, directory: Path, programs: Path) -> None:
-        self.directory = directory
+        super().__init__("guest", directory)
         self.programs = programs
-        self.process = Process("guest", directory)
-        self.cgroup = cgroups() / f"{CGROUP}{secrets.token_hex(4)}"
 
     def __enter__(self) -> Self:
-        remove_cgroups()
         (mounts := self.directory / "mounts").mkdir()
         boot = ["bash", str(BOOT), str(mounts), str(self.programs), SYSTEMD, "--system", f"--unit={TARGET}"]
-        command = ["setpriv", "--pdeathsig=TERM", "bash", str(KEEP), str(self.cgroup), *boot]
-        environment = {**os.environ, "SHARED": " ".join(map(str, shared()))}
-        try:
-            self.process.start(command, ready=self._booted, environment=environment, cwd=self.directory, timeout=SLOW)
-        except BaseException:
-            self.process.stop(timeout=SLOW)
-            raise
+        namespaces = ("mount", "cgroup", "uts", "ipc", "net")
+        self.start(namespaces, boot, self._booted, shared=" ".join(map(str, shared())))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.process.stop(timeout=SLOW)
-        assert not self.cgroup.exists()
-
-    @property
-    def first_process(self) -> int:
-        """The pid that its systemd has here."""
-        unshare = children(self.process.pid)[0]
-        return children(unshare)[0]
-
     def _booted(self) -> bool:
-        with suppress(OSError, IndexError):
-            return self.command("systemctl", "is-active", "sysinit.target").stdout == "active\n"
-        return False
+        return self.command("systemctl", "is-active", "sysinit.target").stdout == "active\n"
 
     def command(
         self, *words: str, environment: Mapping[str, str] | None = None, text: str | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command in it as root, in the checkout."""
-        enter = ["nsenter", f"--target={self.first_process}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
-        variables = {"PATH": PATH, "HOME": "/root"}
-        given = [f"{name}={value}" for name, value in {**variables, **(environment or {})}.items()]
-        command = [*enter, "env", "--ignore-environment", f"--chdir={ROOT}", *given, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, input=text, timeout=SLOW)
+        variables = {"PATH": PATH, "HOME": "/root", **(environment or {})}
+        namespaces = ("mount", "uts", "ipc", "net", "pid", "root")
+        return self.enter(namespaces, [f"--chdir={ROOT}", *given(variables), *words], text)
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
         """The same; what it prints. Fails with what it said unless it ends with 0."""
-        done = self.command(*words, environment=environment, text=text)
-        assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done.stdout
+        return output(self.command(*words, environment=environment, text=text))
 
     def write(self, file: str, text: str, mode: int = 0o600) -> None:
         """Write a file there."""
@@ -108,30 +78,6 @@ class Guest:
         while (seen := self.property(unit, "ActiveState")) != state:
             assert time.monotonic() < deadline, f"{unit} is {seen}, not {state}\n{self.log(unit)}"
             time.sleep(0.5)
-
-
-def children(pid: int | None) -> list[int]:
-    """The processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def cgroups() -> Path:
-    """Where the machine's version 2 of cgroups is mounted."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
-    raise AssertionError("no cgroup2 is mounted here")
-
-
-def remove_cgroups() -> None:
-    """Remove the cgroups of machines that are gone; those that run keep theirs."""
-    for group in cgroups().glob(f"{CGROUP}*"):
-        for place in sorted((place for place in group.rglob("*") if place.is_dir()), reverse=True):
-            with suppress(OSError):
-                place.rmdir()
-        with suppress(OSError):
-            group.rmdir()
 
 
 def shared() -> Iterator[Path]:

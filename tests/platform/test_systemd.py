@@ -6,66 +6,24 @@ The hub, PostgreSQL and Prefect's server run in that machine too. They are real,
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from tests.deployments.test_systemd import EXPOSURE
-from tests.platform import needs
-from tests.platform.guest import GUIDE, Guest, programs
+from tests.platform.guest import GUIDE
 from tests.platform.installation import CHECK, SECRET, SERVICES, SERVING, WORKERS, Installation
-
-AT_WORK = "Flow run 'rotate-due' - View at"
-KEEPER_SECONDS = "15"
-"""Between two runs of the keeper, which otherwise looks every quarter of an hour."""
-
-GIVEN_UP = 360.0
-"""Seconds in which another run goes on with what a killed one has left."""
+from tests.platform.rotation import eventually, rotate_on_schedule
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    needs.require(quick=True)
-    with Guest(tmp_path_factory.mktemp("guest"), programs()) as guest:
-        installation = Installation(guest)
-        installation.install()
-        guest.run("install", "-d", "-o", "keyturn-backup", "-m", "0700", "/srv/backups")
-        guest.run("bash", "-euc", installation.start_units)
-        guest.run("systemctl", "enable", "--now", *SERVING)
-        schedule = ("schedule", "create", "keeper/keeper", "--interval", KEEPER_SECONDS)
-        guest.run("prefect", "--no-prompt", "deployment", *schedule, environment=installation.settings)
-        yield installation
-
-
-def eventually(check: Callable[[], bool], what: str, seconds: float = GIVEN_UP) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
+def log(installation: Installation, worker: str = "keyturn-worker") -> str:
+    """What a worker's unit has written."""
+    return installation.guest.log(worker, 10_000)
 
 
 def started(installation: Installation, worker: str) -> bool:
     """Whether a worker has logged in to Prefect's server and takes runs."""
-    return "started!" in installation.guest.log(worker)
-
-
-def times_at_work(installation: Installation) -> int:
-    """How many runs that rotate have begun in the worker's unit."""
-    return installation.guest.log("keyturn-worker", 10_000).count(AT_WORK)
-
-
-def rotate_on_schedule(installation: Installation, at_work: Callable[[], None] = lambda: None) -> int:
-    """Make the secret due and wait for its next version; ``at_work`` is called when a run has begun. The version."""
-    version, begun = installation.version(), times_at_work(installation)
-    installation.make_due()
-    eventually(lambda: times_at_work(installation) > begun, installation.guest.log("keyturn-worker"))
-    at_work()
-    eventually(lambda: installation.version() > version, installation.guest.log("keyturn-worker"))
-    assert installation.version() == version + 1
-    eventually(installation.settled, "the credential before it has not ended")
-    assert installation.logs_in()
-    return version + 1
+    return "started!" in log(installation, worker)
 
 
 def test_every_service_becomes_ready_and_stays(installed: Installation) -> None:
@@ -75,7 +33,7 @@ def test_every_service_becomes_ready_and_stays(installed: Installation) -> None:
     assert {installed.guest.property(name, "Type") for name in SERVING} == {"notify"}  # active, so READY=1 was sent
     assert installed.guest.run("systemctl", "is-active", f"{CHECK}.timer") == "active\n"
     for name in WORKERS:
-        eventually(partial(started, installed, name), installed.guest.log(name))
+        eventually(partial(started, installed, name), log(installed, name))
 
 
 @pytest.mark.attack
@@ -105,7 +63,7 @@ def test_the_kernel_confines_a_running_service(installed: Installation, name: st
 
 
 def test_a_unit_rotates_a_secret_that_is_due_by_its_schedule(installed: Installation) -> None:
-    assert rotate_on_schedule(installed) == 2
+    assert rotate_on_schedule(installed, partial(log, installed)) == 2
     assert "rotated: version 2 is in force" in installed.guest.log("keyturn-worker")
 
 
@@ -126,7 +84,7 @@ def test_a_worker_that_is_stopped_at_work_ends_its_step_and_loses_nothing(instal
         assert installed.guest.property("keyturn-worker", "Result") == "success"
         installed.guest.run("systemctl", "start", "keyturn-worker")
 
-    rotate_on_schedule(installed, stop)
+    rotate_on_schedule(installed, partial(log, installed), stop)
 
 
 def test_a_worker_that_is_killed_at_work_is_started_again_and_loses_nothing(installed: Installation) -> None:
@@ -135,7 +93,7 @@ def test_a_worker_that_is_killed_at_work_is_started_again_and_loses_nothing(inst
     def kill() -> None:
         installed.guest.run("systemctl", "kill", "--signal=KILL", "--kill-whom=all", "keyturn-worker")
 
-    rotate_on_schedule(installed, kill)
+    rotate_on_schedule(installed, partial(log, installed), kill)
     assert int(installed.guest.property("keyturn-worker", "NRestarts")) == before + 1
 
 
@@ -165,7 +123,7 @@ def test_a_login_that_was_replaced_is_used_after_a_restart(installed: Installati
     installed.guest.run("systemctl", "restart", "keyturn-worker", "keyturn-follower")
     assert installed.guest.run("cat", copy).strip() == new.strip()
     installed.hub("write", f"{role}/secret-id/destroy", f"secret_id={old}")
-    rotate_on_schedule(installed)
+    rotate_on_schedule(installed, partial(log, installed))
     installed.guest.wait("keyturn-follower")
 
 
