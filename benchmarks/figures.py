@@ -163,6 +163,13 @@ def approvals() -> Figures:
         return {"longest": max(grants.deliveries(bench, 500))}
 
 
+def proxied() -> Figures:
+    """What the proxy adds to a request, and how a rotation reaches it."""
+    from benchmarks import proxy
+
+    return proxy.measure(requests=3000, rotations=200, callers=16)
+
+
 def demonstration() -> Figures:
     """The demonstration, on a home that an earlier one has prepared, and its failed queries."""
     with directory() as (path, _):

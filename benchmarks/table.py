@@ -135,6 +135,14 @@ GROUPS: Final[Mapping[str, Group]] = {
     "access": Group(figures.approvals, 3, (
         Row("longest", "approval to credential with 500 requests open, longest", 1, " s"),
     ), quiet=True),
+    "proxy": Group(figures.proxied, 4, (
+        Row("ratio", "a small request through `keyturn proxy`, against a bare asyncio proxy", 1.3, X),
+        Row("added", "what `keyturn proxy` adds to a small request, median", 1, " ms"),
+        Row("added p99", "the same, p99", 2, " ms"),
+        Row("new key p99", "a rotation acknowledged, until the proxy uses the new key, p99", 50, " ms"),
+        Row("failed", "calls that failed in 200 rotations under 16 streaming callers", 0),
+        Row("ended", "calls with an ended key in them", 0),
+    ), quiet=True),
     "demo": Group(figures.demonstration, 6, (
         Row("seconds", "`make demo`, warm", 45, " s"),
         Row("failed", "queries that failed in `make demo`", 0),

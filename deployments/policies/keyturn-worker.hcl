@@ -233,6 +233,9 @@ path "keyturn/metadata/fingerprint-keys/*" {
 }
 
 # Credentials that administer targets and notify consumers: people put them there.
+path "keyturn/data/stores/*" {
+  capabilities = ["read"]
+}
 path "keyturn/data/targets/*" {
   capabilities = ["read"]
 }

@@ -337,6 +337,16 @@ EXPLANATIONS: Final = (
         "applications that still use it lose access.",
         "keyturn retire PATH",
     ),
+    Explanation(
+        "KT223",
+        errors.LoginRefused,
+        "The hub refuses this login",
+        "The hub does not accept this process's role id and secret id, token or certificate, so nothing can be read.",
+        "Nothing was changed, and nothing is concluded: no secret was looked at.",
+        "Write a new login to the files that the line names. If the login is right, the hub may have locked its role "
+        "after five refused logins: see `sys/locked-users`, and run `keyturn setup hub --apply` as an administrator.",
+        "keyturn doctor",
+    ),
 )
 """Every code, in order."""
 

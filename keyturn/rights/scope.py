@@ -102,6 +102,7 @@ def scope_of(
     )
     made = [roles[credential] for credential in credentials if credential in roles]
     admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
+    admins |= {admin for store in catalogue.stores.values() if isinstance(admin := getattr(store, "admin", None), str)}
     admins |= {login for consumer in consumers if isinstance(login := getattr(consumer, "login", None), str)}
     return HubScope(
         places,
@@ -210,7 +211,7 @@ _ANY_ROLE: Final = {ANYTHING: _any(RoleSettings)}
 EVERYTHING: Final = HubScope(
     HubPlaces(),
     (SecretPath("secret", ANYTHING),),
-    admins=("targets/*",),
+    admins=("stores/*", "targets/*"),
     keys=("webhooks/*",),
     rotations=(
         _any(VaultDynamicSettings, mount="database", role=ANYTHING),

@@ -10,7 +10,7 @@ from keyturn.core.ports.rest import Condition, Listing, Scalar
 from keyturn.core.store_limits import Limits
 from keyturn.core.text import templates
 from keyturn.settings.api_address import ApiAddress
-from keyturn.settings.fields import Line, Model, refused
+from keyturn.settings.fields import HubPath, Line, Model, refused
 from keyturn.settings.patterns import QuickPattern
 from keyturn.settings.requests import (
     Answers,
@@ -31,6 +31,8 @@ KEY: Final = "key"
 MARKS_KEY: Final = "marks_key"
 ENTRY_NAMES: Final = frozenset({"name", KEY, MARKS_KEY, "value", "marks", "id", "version", "marks_id", "marks_version"})
 """What a request may name of the copy that it is about."""
+LOGINS: Final = "stores/"
+"""Where the logins of stores are in the hub's state mount."""
 HIDDEN: Final = frozenset({"value", f"value{BASE64}", f"value{JSON}"})
 """What no path may hold."""
 
@@ -171,8 +173,10 @@ class StoreRequests(ApiAddress):
 
     recipe: Line | None = None
     """The recipe that describes the service."""
-    token_file: Line
+    token_file: Line | None = None
     """A file with the login: its text is {{admin.token}}, or it is a JSON object with the fields."""
+    admin: HubPath | None = None
+    """The path in the hub's state mount with the login's fields, instead of token_file, such as stores/shop."""
     constants: dict[ShortName, Line] = Field(default_factory=dict)
     """Texts for the requests, by name, such as a project's id."""
     texts: dict[ShortName, Template] = Field(default_factory=dict)
@@ -201,6 +205,14 @@ class StoreRequests(ApiAddress):
     """The request that deletes an entry (DELETE)."""
     marks: MarksSettings
     """Where the marks are kept."""
+
+    @model_validator(mode="after")
+    def _has_one_login(self) -> Self:
+        if (self.token_file is None) == (self.admin is None):
+            raise refused("needs one login", "Give token_file: a file, or admin: a path in the hub.", "token_file")
+        if self.admin is not None and not self.admin.startswith(LOGINS):
+            raise refused(f"is not below {LOGINS}", "So no store sends the credential of a target: move it.", "admin")
+        return self
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

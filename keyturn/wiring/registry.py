@@ -37,6 +37,7 @@ from keyturn.providers.apprise_channel import configured_channel, partner_channe
 from keyturn.rotation.state.agreements import partner_of
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.naming import names_of
+from keyturn.settings.store_requests import StoreRequests
 from keyturn.strategies.base import StrategySettings
 from keyturn.wiring.ledger import named_ledger
 
@@ -76,7 +77,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     """
     if catalogue.mount_paths != hub.mounts:
         hub = hub.mounted(catalogue.mount_paths)
-    stores = Cached(lambda name: open_store(name, catalogue.store(name)))
+    stores = Cached(lambda name: open_store(name, catalogue.store(name), hub))
     tools = Opening(hub, Cached(lambda name: open_target(name, catalogue.target(name), hub, catalogue.policy)))
 
     def open_by(settings: StrategySettings, path: str) -> Strategy:
@@ -160,10 +161,16 @@ class Cached(dict[str, T]):
         return self[name]
 
 
-def open_store(name: str, settings: StoreSettings) -> Store:
-    """The store's adapter. Raises Invalid, naming the extra, without its SDK."""
+def open_store(name: str, settings: StoreSettings, hub: Hub | None = None) -> Store:
+    """The store's adapter. Raises Invalid, naming the extra, without its SDK.
+
+    With ``hub``, it reads its login there if the catalogue says so.
+    """
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
+    if hub is not None and isinstance(settings, StoreRequests) and (path := settings.admin):
+        fields = settings.admin_fields
+        arguments["hub_login"] = lambda: admin_credential(hub, name, path, fields, "store")
     store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
 
@@ -255,14 +262,16 @@ def open_target_setup(name: str, settings: TargetSettings, login: SecretFields, 
     return setup
 
 
-def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:
-    """Keyturn's admin credential for a target. Raises NotFound, or Invalid where one of ``fields`` is missing."""
+def admin_credential(
+    hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN, kind: str = "target"
+) -> SecretFields:
+    """Keyturn's login at a target or store. Raises NotFound, or Invalid where one of ``fields`` is missing."""
     state = hub.read_state(path)
     if state is None:
         hint = f"Write {' and '.join(sorted(fields, reverse=True)) or 'it'} to {path} in Keyturn's own mount of the hub"
-        raise NotFound("read", path, f"the admin credential of target {name} is not there", hint)
+        raise NotFound("read", path, f"the admin credential of {kind} {name} is not there", hint)
     if lacking := sorted(set(fields) - state.data.keys(), reverse=True):
-        problem = f"the admin credential of target {name} lacks a field"
+        problem = f"the admin credential of {kind} {name} lacks a field"
         raise Invalid("read", path, problem, f"Write {' and '.join(lacking)}")
     return SecretFields(state.data)
 

@@ -261,12 +261,11 @@ def test_a_rotation_leaves_open_streams_alone_and_a_revocation_cuts_them(proxy: 
         proxy.rotate()
         stream.send(b"data: 2\n\n")
         assert [next(lines), next(lines)] == [b"", b"data: 2"]
-        began = time.monotonic()
         proxy.revoke()
+        # Cut before the acknowledgement, whatever the client reads.
+        assert proxy.passages[0].code == "credential_revoked"
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             list(lines)
-        assert time.monotonic() - began < 30  # the second that is promised is measured by benchmarks/proxy.py
-    assert proxy.passages[0].code == "credential_revoked"
 
 
 def test_a_request_that_waits_for_its_answer_is_told_of_the_revocation(proxy: Proxied, upstream: Service) -> None:

@@ -1,9 +1,10 @@
-"""`keyturn proxy` as its manual runs it, over the real hub with the least rights."""
+"""`keyturn proxy` as its manual runs it, over the real hub with the least rights: tools, notices, reloads."""
 
 # ruff: noqa: F811 - a fixture of another file
 
 import os
 import re
+import shlex
 import signal
 import socket
 import stat
@@ -25,6 +26,7 @@ from keyturn.core.sensitive import SecretFields
 from local.support.ports import free_port
 from tests.agent.test_command import Host, Running, host, notice  # noqa: F401  a fixture
 from tests.cli.command import SCRIPT
+from tests.manual.lines import lines_of
 from tests.support.hooks import eventually
 from tests.support.upstream import Service, service
 
@@ -71,9 +73,16 @@ class Proxy(Running):
 
 @contextmanager
 def proxying(host: Host, *options: str) -> Iterator[Proxy]:
+    """The proxy of the manual's command, in the test's directories."""
     port, placeholders, log = free_port(), host.directory / "placeholders", host.directory / "log"
-    words = [*SCRIPT, "proxy", "--port", str(port), "--placeholders", str(placeholders), *options]
-    words += ["--catalogue", str(host.directory / "catalogue"), "--access-log"]
+    (line,) = lines_of("agents.md")
+    for example, real in (
+        ("/etc/keyturn/catalogue", host.directory / "catalogue"),
+        ("/run/keyturn/placeholders", placeholders),
+        ("webhooks/proxy", f"webhooks/{host.folder}"),
+    ):
+        line = line.replace(example, str(real))
+    words = [*SCRIPT, *shlex.split(line)[1:], "--port", str(port), "--access-log", *options]
     with log.open("w") as stream:
         process = subprocess.Popen(words, env=host.env, stdout=subprocess.DEVNULL, stderr=stream)
     try:
@@ -172,7 +181,7 @@ def litellm(proxy: Proxy) -> str:
 def test_notices_reloads_and_misuse_from_the_start_to_the_end(ready: Host, upstream: Service) -> None:
     socket_file = ready.directory / "socket"
     declare(ready, upstream, users=[getuser()])
-    with proxying(ready, "--webhook-key", f"webhooks/{ready.folder}", "--socket", str(socket_file)) as proxy:
+    with proxying(ready, "--socket", str(socket_file)) as proxy:
         assert proxy.send("openai/embeddings", json={}).status_code == 200
         version = write_key(ready, "openai", "sk-openai-second-0123456789")
         assert notice(proxy, f"{ready.folder}/openai", version) == 200

@@ -53,6 +53,7 @@ FROZEN = {
     "CredentialLost": "KT220",
     "NothingMade": "KT221",
     "PreviousUnended": "KT222",
+    "LoginRefused": "KT223",
 }
 """What scripts and runbooks rely on: a line may be added, and none is ever changed."""
 

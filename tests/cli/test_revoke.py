@@ -262,7 +262,7 @@ def test_a_refused_login_is_an_error_and_no_empty_answer(
     monkeypatch.delenv("VAULT_TOKEN", raising=False)
     result = keyturn(*(shop.database.path if each == "PATH" else each for each in command))
     assert result.exit_code != 0
-    assert "the AppRole's role id or secret id is refused (KT204)" in result.stderr
+    assert "the AppRole's role id or secret id is refused (KT223)" in result.stderr
     assert "this would end" not in result.output
 
 

@@ -13,11 +13,14 @@ import pytest
 
 from keyturn.access_log.sources.post_door import PostDoor, PostedLog, Poster
 from keyturn.access_log.sources.posted import PostedSource
+from keyturn.agent.proxy.gateway import Misuse, Passage
+from keyturn.agent.proxy.trail import PassageTrail
 from keyturn.client import posts as module
 from keyturn.client.client import SecretClient
 from keyturn.client.posts import AccessPosts
 from keyturn.client.secrets import NotServed, Secret
 from keyturn.core.errors import Denied, Invalid
+from keyturn.core.ports.access import Access
 from keyturn.core.ports.access_source import SourceOpening
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.audit_lines import AuditMount
@@ -84,12 +87,15 @@ class Server:
         self._thread.start()
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_port}"
 
-    def taken(self) -> list[tuple[str, int | None, bool]]:
+    def accesses(self) -> list[Access]:
         source = PostedSource(SourceOpening("apps", 0.1, AuditMount("secret"), str(self.directory)))
         accesses = [record.access for record in records(source)]
         source.close()
         assert {access.principal for access in accesses} <= {"trainer"}
-        return [(access.path, access.version, access.denied) for access in accesses]
+        return accesses
+
+    def taken(self) -> list[tuple[str, int | None, bool]]:
+        return [(access.path, access.version, access.denied) for access in self.accesses()]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -126,6 +132,21 @@ def test_what_was_read_from_a_source_is_told_and_what_was_refused_and_no_hit(ser
     reads = ["ml/db", "ml/a", "no/key", "ml/b"]
     assert server.taken() == [(path, None if path == "no/key" else 7, path == "no/key") for path in reads]
     assert (posts.posted, posts.dropped) == (4, 0)
+
+
+def test_requests_of_the_proxy_and_misused_placeholders_are_told_with_their_callers(server: Server) -> None:
+    with AccessPosts(server.url, "apps/trainer", KEY) as posts:
+        trail = PassageTrail(posts)
+        trail.report(Passage("coder", "anthropic", "ai/anthropic", 3, "POST", 200, 120, 4000))
+        trail.report(Passage("coder", "anthropic", "ai/anthropic", None, "PUT", 403, 0, 0, "not_allowed"))
+        trail.report(Misuse("coder", "the route openai", ("legacy/admin",)))
+        assert posts.flush(10)
+    told = [(each.path, each.version, each.login, each.denied, each.agent) for each in server.accesses()]
+    assert told == [
+        ("ai/anthropic", 3, "coder", False, "anthropic POST 200, 120 bytes sent, 4000 returned"),
+        ("ai/anthropic", None, "coder", True, "anthropic PUT 403 not_allowed, 0 bytes sent, 0 returned"),
+        ("legacy/admin", None, "coder", True, "placeholder at the route openai"),
+    ]
 
 
 def test_a_message_that_was_not_taken_comes_again_and_is_taken_once(server: Server) -> None:

@@ -1,6 +1,7 @@
 """A service behind the proxy: each path is answered by a function that has the connection to itself."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -87,7 +88,7 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 
 @contextmanager
-def service(**answers: Answer) -> Iterator[Service]:
+def service(tls: ssl.SSLContext | None = None, **answers: Answer) -> Iterator[Service]:
     """A service on a free port of loopback, in a thread."""
     made, loop, ended = (
         Service({f"/{name}": answer for name, answer in answers.items()}),
@@ -98,7 +99,7 @@ def service(**answers: Answer) -> Iterator[Service]:
     async def serve() -> None:
         nonlocal ended
         ended = asyncio.Event()
-        server = await asyncio.start_server(made.converse, "127.0.0.1", 0)
+        server = await asyncio.start_server(made.converse, "127.0.0.1", 0, ssl=tls)
         made.port = server.sockets[0].getsockname()[1]
         ready.set()
         await ended.wait()

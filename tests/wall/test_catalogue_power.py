@@ -365,6 +365,24 @@ def test_no_file_that_logs_this_machine_in_is_sent_as_a_token(file: str, tmp_pat
         assert "stores.mine.token_file: no catalogue may name files there" in flaw
 
 
+def test_a_route_sends_a_key_to_the_hosts_of_the_operators_file_alone(tmp_path: Path) -> None:
+    catalogue, env = (
+        make(tmp_path / "catalogue"),
+        {VARIABLE: str(operators_file(tmp_path, hosts=["api.example.com:443"]))},
+    )
+    for url, allowed in (
+        ("https://api.example.com/v1", True),
+        ("https://api.example.com:8443/v1", False),
+        ("https://evil.example.com", False),
+        ("https://169.254.169.254", False),
+    ):
+        route = f'secret: a/key, url: "{url}", allow: [{{ paths: [/**] }}], callers: [trainer]'
+        secret = "owner: a, classification: internal, rotation: { strategy: manual }"
+        text = f"secrets:\n  a/key: {{ {secret} }}\nroutes:\n  mine: {{ {route} }}\n"
+        flaws = [flaw for flaw in problems(catalogue, text, env) if "routes.mine.url" in flaw]
+        assert bool(flaws) is not allowed, flaws
+
+
 @pytest.mark.parametrize("file", ["/etc/shadow", "~/.config/app/token", "/srv/anything", "token", "../token"])
 @pytest.mark.parametrize(
     ("section", "entry"),

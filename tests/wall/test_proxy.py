@@ -4,13 +4,16 @@ import asyncio
 import logging
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import trustme
 
 from keyturn.agent import http
 from keyturn.agent.proxy.gateway import Misuse
@@ -331,6 +334,24 @@ def test_a_body_that_is_no_chunk_breaks_the_request_off(proxy: Proxied, upstream
     answer = proxy.raw(crafted(LINE, HOST, LOGIN, "Transfer-Encoding: chunked", body="3\r\nabcdef\r\n0\r\n\r\n"))
     assert status_of(answer) == 400
     assert upstream.requests == []
+
+
+def test_a_service_whose_certificate_is_not_its_own_gets_no_key(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    for name, made in (("ca.pem", authority), ("stranger.pem", stranger)):
+        made.cert_pem.write_to_path(tmp_path / name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with service(context) as upstream:
+        for url, ca_file, status in (
+            (f"https://localhost:{upstream.port}/v1", "ca.pem", 200),
+            (f"https://localhost:{upstream.port}/v1", "stranger.pem", 502),
+            (f"https://127.0.0.1:{upstream.port}/v1", "ca.pem", 502),
+        ):
+            with proxied(upstream, url=url, ca_file=str(tmp_path / ca_file)) as proxy:
+                answer = proxy.send()
+                assert answer.status_code == status, answer.text
+        assert len(upstream.requests) == 1
 
 
 def test_a_service_may_be_unreachable_or_be_this_machines_own_metadata(upstream: Service) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from keyturn.cli.output import when
 
-SHARED: Final = frozenset({"Unavailable", "Throttled", "Denied", "Unproven"})
+SHARED: Final = frozenset({"Unavailable", "Throttled", "Denied", "LoginRefused", "Unproven"})
 """Error classes that concern the whole store; for any other, each copy is named."""
 
 

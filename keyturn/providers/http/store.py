@@ -10,7 +10,7 @@ what is served. One whose version is a time in seconds shows no second write wit
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
@@ -58,13 +58,16 @@ ONCE_MORE: Final = "Run it again: it continues from what is there now"
 
 @reads_answers()
 class HttpStore:
-    """A ``Store``. ``settings`` are those of :class:`keyturn.settings.store_requests.StoreRequests`."""
+    """A ``Store``. ``settings`` are those of :class:`keyturn.settings.store_requests.StoreRequests`.
 
-    def __init__(self, name: str, **settings: Any) -> None:
+    ``hub_login`` reads the login at ``admin`` in the hub, for each request.
+    """
+
+    def __init__(self, name: str, *, hub_login: Callable[[], SecretFields] | None = None, **settings: Any) -> None:
         self.name = name
         self._settings = requests = StoreRequests.model_construct(**settings)
         self._limits = StoreLimits(requests.name_limits, name)
-        self._calls = StoreCalls(name, requests)
+        self._calls = StoreCalls(name, requests, hub_login)
         self._unsealed = requests.marks.sealed_by == "nothing"
         lacking = {Unsupported.READ: requests.write_only, Unsupported.CHANGES: self._unsealed}
         self.unsupported = frozenset(each for each, lacks in lacking.items() if lacks)

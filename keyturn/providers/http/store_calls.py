@@ -58,7 +58,7 @@ class Copy:
 class StoreCalls:
     """The service of one store, as ``settings`` describe it."""
 
-    def __init__(self, name: str, settings: StoreRequests) -> None:
+    def __init__(self, name: str, settings: StoreRequests, hub_login: Callable[[], SecretFields] | None = None) -> None:
         self.name = name
         self.settings = settings
         self.apart = settings.marks.apart
@@ -66,13 +66,13 @@ class StoreCalls:
         self._api = HttpApi(
             name,
             url=settings.url,
-            admin=self._login,
+            admin=hub_login or self._login,
             headers=settings.headers,
             ca_file=settings.ca_file,
             timeout=settings.timeout,
             insecure_http=settings.insecure_http,
             login=settings.login,
-            wording=Wording("store", f"the login in {settings.token_file}", recipe),
+            wording=Wording("store", f"the login in {settings.token_file or settings.admin}", recipe),
             largest_answer=LARGEST_ANSWER,
         )
         self._listing = settings.list.filled_listing(settings.constants)
@@ -208,6 +208,9 @@ class StoreCalls:
 
     def _login(self) -> SecretFields:
         file, needed = self.settings.token_file, sorted(self.settings.admin_fields)
+        if file is None:
+            problem = f"its login is in the hub, at {self.settings.admin}, and this program does not read it there"
+            raise Denied("sign in to", self.name, problem, "Run a command that signs in to the hub, or use token_file")
         hint = f"Write {', '.join(needed) or 'the token'} there, as a JSON object unless it is the token alone"
         try:
             text = Path(file).read_text().strip()
