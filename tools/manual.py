@@ -34,7 +34,7 @@ FILES: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
 FRONT: Final = ("README.md", "index.md")
 """The first page, and what it is called where pages are gathered."""
 LINK: Final = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?\)")
-HREF: Final = re.compile(r'(?:href|src)="?([^"\s>]+)')
+HREF: Final = re.compile(r'<[^<>]*\s(?:href|src)="?([^"\s>]+)')
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 LINE_LINK: Final = re.compile(r'<a id="__codelineno-[^>]*></a>')
 """The theme's link to a line of code: it has no text, and would be a stop for the keyboard."""

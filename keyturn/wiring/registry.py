@@ -37,7 +37,6 @@ from keyturn.providers.apprise_channel import configured_channel, partner_channe
 from keyturn.rotation.state.agreements import partner_of
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.naming import names_of
-from keyturn.settings.store_requests import StoreRequests
 from keyturn.strategies.base import StrategySettings
 from keyturn.wiring.ledger import named_ledger
 
@@ -168,8 +167,8 @@ def open_store(name: str, settings: StoreSettings, hub: Hub | None = None) -> St
     """
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    if hub is not None and isinstance(settings, StoreRequests) and (path := settings.admin):
-        fields = settings.admin_fields
+    if hub is not None and (path := getattr(settings, "admin", None)):
+        fields = getattr(settings, "admin_fields", LOGIN)
         arguments["hub_login"] = lambda: admin_credential(hub, name, path, fields, "store")
     store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store

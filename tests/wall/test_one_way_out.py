@@ -19,6 +19,7 @@ APPLICATIONS_OWN: Final = "pool.py"
 
 INSISTS: Final = re.compile(
     r"keep_to\(|open_anywhere\(|OutboundAdapter|OutboundSession|POOLS|ended_after\(|open_transport\(|asking\.join\("
+    r"|refuses_host\("
 )
 """How they are made to keep to what every connection has to; the last is a question that may be left alone."""
 

@@ -16,7 +16,7 @@ GROUPS: Final = {
         "get",
         "repair",
     ),
-    "Programs": ("agent", "exec", "render"),
+    "Programs": ("agent", "proxy", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "scan", "import"),
     "Emergencies": ("revoke", "drill", "whois", "kill", "incidents"),
     "Disaster recovery": ("backup",),
@@ -68,6 +68,7 @@ SUMMARIES: Final = {
     "serve": "Run the long-running services.",
     "get": "Read secrets: versions and fingerprints, or values.",
     "agent": "Serve secrets to programs on this machine from memory.",
+    "proxy": "Add credentials to programs' requests to services.",
     "revoke": "End leaked credentials everywhere, at once.",
     "drill": "Try out a revocation in the local stack.",
     "whois": "Find the secret that a value or fingerprint belongs to.",
@@ -128,6 +129,10 @@ EXAMPLES: Final = {
     "agent": (
         "keyturn agent",
         "keyturn agent --webhook-key webhooks/agent --listen 10.0.0.5:8443 --cert agent.pem --key agent.key",
+    ),
+    "proxy": (
+        "keyturn proxy --placeholders /run/keyturn/placeholders",
+        "keyturn proxy --webhook-key webhooks/proxy --access-log",
     ),
     "plan": ("keyturn plan", "keyturn plan 'ml-training/**' --deep", "keyturn plan --out plan.json"),
     "apply": ("keyturn apply plan.json", "keyturn apply --auto 'ml-training/**'"),

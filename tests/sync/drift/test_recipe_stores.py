@@ -10,7 +10,19 @@ import pytest
 
 from keyturn.core.plan import Action
 from tests.support.recipe_stores import LIBRARY, Emulated, emulated
-from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftContract
+from tests.sync.drift.suite import (
+    CHANGED,
+    ERASED,
+    OLD,
+    OURS,
+    STRIPPED,
+    TAKEN,
+    THEIRS,
+    Act,
+    DriftContract,
+    RealSite,
+    assert_in_step,
+)
 
 NAMES = list(LIBRARY)
 WRITTEN_ONLY = [name for name in NAMES if LIBRARY[name].store.get("write_only")]
@@ -91,3 +103,17 @@ class TestStoresThatAreWrittenOnly(RecipeDrift):
 class TestStoresThatShowNoChange(RecipeDrift):
     stores = tuple(UNSEALED)
     acts = TestStoresThatAreWrittenOnly.acts[1:]
+
+    def test_a_newer_version_mends_a_changed_copy_too_unless_that_is_only_reported(  # type: ignore[override]
+        self, site: RealSite, hands: Page
+    ) -> None:
+        """Where no change shows, the newer version is an update like any other, also if drift is only reported."""
+        path = site.write("a", **OLD)
+        site.run()
+        hands.put(site.remote(path), THEIRS)
+        site.write("a", **OURS)
+        site.sync["drift"] = "report"
+        item = site.item(path)
+        assert (item.action, item.version, item.holds, item.hands_off) == (Action.UPDATE, 2, 1, False)
+        assert site.run(path)
+        assert_in_step(site, hands, path)
