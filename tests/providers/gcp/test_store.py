@@ -153,7 +153,8 @@ class TestARegionalStore:
     """Those cases of the contract in which names and places matter: the rest is the same code."""
 
     joint, listing_lag, erase_lag = StoreContract.joint, 0, 0
-    ours, theirs, past, erase = StoreContract.ours, StoreContract.theirs, StoreContract.past, StoreContract.erase
+    ours, theirs, past = StoreContract.ours, StoreContract.theirs, StoreContract.past
+    hides_past, erase = StoreContract.hides_past, StoreContract.erase
 
     @pytest.fixture
     def store(self, opened: Open) -> GcpSecretManager:
