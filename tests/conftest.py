@@ -1,5 +1,6 @@
 """One hub and one database for the whole run, prepared as the example needs them. A missing server is an error."""
 
+import functools
 import gc
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 import pytest
+import typer.testing
 
 from local.support.ports import RANGE, RANGE_VARIABLE, free_port
 from tests.support import collecting, sampling, shards, warden
@@ -89,6 +91,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("tests", deadline=None, max_examples=sampling.examples(30, 100))
     hypothesis.settings.load_profile("tests")
     sampling.keep_seed()
+    # To make its commands of Typer's declarations takes 60 ms each time.
+    typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
     choose_ports_apart()
     warden.watch()
     warden.end_tidily_when_terminated(WORKERS)

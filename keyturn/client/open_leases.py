@@ -15,6 +15,8 @@ PATIENCE: Final = 10.0
 """Seconds for revoking all leases."""
 UNHEARD: Final = 2.0
 """Seconds to wait for a main thread that handles no signal while it runs C code."""
+REPEATS: Final = 20
+"""How often it gets the signal in that time."""
 
 
 class Lent(Protocol):
@@ -69,8 +71,9 @@ def _give_back_and_end() -> None:
     giving = threading.Thread(target=give_back_all, name="keyturn-lease", daemon=True)
     giving.start()
     giving.join(PATIENCE)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(UNHEARD)
+    for _ in range(REPEATS):  # a main thread that is about to sleep misses one signal
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(UNHEARD / REPEATS)
     os._exit(128 + signal.SIGTERM)
 
 

@@ -98,9 +98,14 @@ class Lab:
         self._connection = self._context.__enter__().connection
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run one statement as the superuser."""
+        """Run one statement as the superuser; one that fails leaves no open transaction."""
         with self._connection.cursor() as cursor:
-            cursor.execute(statement, values or None)
+            try:
+                cursor.execute(statement, values or None)
+            except psycopg2.Error:
+                if not self._connection.closed:
+                    self._connection.rollback()
+                raise
             return list(cursor.fetchall()) if cursor.description else []
 
     # secrets

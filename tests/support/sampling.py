@@ -8,6 +8,7 @@ A file of expensive tests marks itself: ``sampled(one_in, of="file")`` makes its
 so at least one test of every kind is drawn. A test's kind is its class and its parameter ``kind`` or ``store``, such as
 a kind of credential; ``kinds="name"`` names another parameter. With ``of="files"`` all files that are marked so are one
 table, and each is tried whole or not at all. A file that is named on the command line runs whole.
+A test that needs the hub and has no mark is sampled with its file, one in :data:`WITH_HUB` of each kind.
 """
 
 import os
@@ -27,6 +28,10 @@ T = TypeVar("T")
 SEED_VARIABLE: Final = "KEYTURN_TESTS_SEED"
 DEEP_VARIABLE: Final = "KEYTURN_TESTS"
 FILES: Final = "files"
+HUB: Final = "openbao"
+"""The fixture of tests that need the hub. They take most of a run's time."""
+WITH_HUB: Final = pytest.mark.sampled(3, of="file").mark
+"""How those are sampled that have no mark of their own."""
 KINDS: Final = ("kind", "store")
 """The parameters that say which kind of credential, or which store, a test is about."""
 DRAWN: Final = pytest.StashKey[Mapping[str, int]]()
@@ -58,7 +63,7 @@ def tables(items: Iterable[pytest.Item], named: Collection[str] = ()) -> Tables:
     """The cases of each table, by what identifies the table, which begins with its ``one_in``."""
     found: defaultdict[tuple[Any, ...], defaultdict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
-        mark = item.get_closest_marker("sampled")
+        mark = item.get_closest_marker("sampled") or (WITH_HUB if HUB in getattr(item, "fixturenames", ()) else None)
         if mark and not (mark.kwargs.get("of") and file_of(item) in named):
             case = file_of(item) if mark.kwargs.get("of") == FILES else item.nodeid
             found[(mark.args[0], *table_of(item, mark.kwargs))][case].append(item)

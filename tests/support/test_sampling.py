@@ -67,6 +67,7 @@ class Case:
         self.nodeid, self.originalname = f"{file}::{name}", name.partition("[")[0]
         self.parent, self.callspec = SimpleNamespace(nodeid="file"), SimpleNamespace(params=params)
         self.mark, self.cls = mark, None
+        self.fixturenames = ["openbao"] if file == "hub.py" else []
 
     def get_closest_marker(self, name: str) -> pytest.Mark | None:
         """The one that it has."""
@@ -108,6 +109,16 @@ def test_of_a_file_some_tests_are_tried_and_of_files_some_are_tried_whole_but_th
             item.nodeid.startswith(("within", "a")) for item in sampling.left_out(items, ["within.py", "a.py"])
         )
     assert {*over.values()} == {3, 4}
+
+
+def test_tests_that_need_the_hub_are_sampled_without_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    items: list[Any] = [Case(f"t{n}", None, file) for file in ("hub.py", "plain.py") for n in range(6)]
+    over: Counter[str] = Counter()
+    for seed in range(3):
+        monkeypatch.setenv(SEED_VARIABLE, str(seed))
+        over.update(item.nodeid for item in sampling.left_out(items))
+    assert over == {f"hub.py::t{n}": 2 for n in range(6)}
+    assert sampling.left_out(items, ["hub.py"]) == []
 
 
 def test_every_kind_that_a_file_has_is_drawn_whatever_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:

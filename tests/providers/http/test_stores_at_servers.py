@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from keyturn.catalogue.recipes.expand import store_settings
 from keyturn.catalogue.recipes.library import StoreLibrary
@@ -104,6 +106,10 @@ class TestEtcd(StoreAtServer):
         return put
 
 
+HELPERS: Final = ("conmon", "crun", "netavark")
+"""The packages without which it does not start, though it runs no container here."""
+
+
 class Podman:
     """Podman's service on loopback, whose files are under ``directory``."""
 
@@ -114,10 +120,18 @@ class Podman:
         self.url = f"http://{LOOPBACK}:{self._port}"
 
     def __enter__(self) -> "Podman":
-        podman = program("podman", "podman")
-        places = [f"--root={self._directory / 'root'}", f"--runroot={self._directory / 'run'}"]
+        podman = program("podman", "podman", *HELPERS)
+        places = [f"--root={self._directory / 'root'}", f"--runroot={self._directory / 'run'}", "--storage-driver=vfs"]
         command = [str(podman.path), *places, "system", "service", "--time=0", f"tcp:{LOOPBACK}:{self._port}"]
         environment = {**os.environ, **podman.environment, "HOME": str(self._directory)}
+        if podman.root:
+            usr = podman.root / "usr"
+            settings = self._directory / "containers.conf"
+            settings.write_text(
+                f"[engine]\nconmon_path = ['{usr}/bin/conmon']\nhelper_binaries_dir = ['{usr}/lib/podman']\n"
+                f"runtime = 'crun'\n[engine.runtimes]\ncrun = ['{usr}/bin/crun']\n"
+            )
+            environment["CONTAINERS_CONF"] = str(settings)
         self._process.start(command, ready=self._answers, environment=environment, cwd=self._directory)
         return self
 
@@ -174,9 +188,18 @@ def patient(calls: StoreCalls) -> Callable[..., Answer]:
     return ask
 
 
+def patient_session() -> requests.Session:
+    """The same for a test's own requests."""
+    session = requests.Session()
+    retry = Retry(total=20, backoff_factor=0.1, backoff_max=0.5, status_forcelist=[503], allowed_methods=None)
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    return session
+
+
 class TestPrefect(StoreAtServer):
     recipe = "prefect-secret-blocks"
     ours, theirs = "ours", "theirs"
+    http = patient_session()
 
     @pytest.fixture
     def store(self, opened: HttpStoreSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
@@ -195,27 +218,26 @@ class TestPrefect(StoreAtServer):
 
     @pytest.fixture
     def parameters(self, api: str) -> Iterator[dict[str, Any]]:
-        requests.post(f"{api}/block_types/install_system_block_types", timeout=60).raise_for_status()
-        kind = requests.get(f"{api}/block_types/slug/secret", timeout=30).json()["id"]
+        self.http.post(f"{api}/block_types/install_system_block_types", timeout=60).raise_for_status()
+        kind = self.http.get(f"{api}/block_types/slug/secret", timeout=30).json()["id"]
         asked = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-        schema = requests.post(f"{api}/block_schemas/filter", json=asked, timeout=30).json()[0]["id"]
+        schema = self.http.post(f"{api}/block_schemas/filter", json=asked, timeout=30).json()[0]["id"]
         yield {"url": api, "block_type": kind, "block_schema": schema}
         for block in self._blocks(api):
-            requests.delete(f"{api}/block_documents/{block['id']}", timeout=30)
+            self.http.delete(f"{api}/block_documents/{block['id']}", timeout=30)
 
-    @staticmethod
-    def _blocks(api: str) -> Any:
-        return requests.get(f"{api}/block_types/slug/secret/block_documents", timeout=30).json()
+    def _blocks(self, api: str) -> Any:
+        return self.http.get(f"{api}/block_types/slug/secret/block_documents", timeout=30).json()
 
     @pytest.fixture
     def foreign(self, api: str, parameters: dict[str, Any]) -> Raw:
         def put(name: str, value: str) -> None:
             data = {"data": {"value": value}}
             if there := [block["id"] for block in self._blocks(api) if block["name"] == name]:
-                requests.patch(f"{api}/block_documents/{there[0]}", json=data, timeout=30).raise_for_status()
+                self.http.patch(f"{api}/block_documents/{there[0]}", json=data, timeout=30).raise_for_status()
             else:
                 ids = {"block_type_id": parameters["block_type"], "block_schema_id": parameters["block_schema"]}
                 made = {"name": name, **ids, **data}
-                requests.post(f"{api}/block_documents/", json=made, timeout=30).raise_for_status()
+                self.http.post(f"{api}/block_documents/", json=made, timeout=30).raise_for_status()
 
         return put
