@@ -27,7 +27,7 @@ from blocks.channel import FailureChannel
 from blocks.workspace import KeyturnWorkspace
 from deployments.edits import REPORTS, edit_automation, own_resources
 from deployments.forms import offer_choices
-from deployments.prefect_file import declared_file, file_of
+from deployments.prefect_file import declared_file, file_of, is_unneeded
 from deployments.retention import advice
 from deployments.silence import (
     DEFAULT,
@@ -43,6 +43,7 @@ from deployments.silence import (
 from deployments.texts import filled, notification
 from flows.check_logins import REFUSED
 from flows.keep_ledger import BEHIND, UNWITNESSED
+from flows.rehearse import MISSED
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Conflict, Invalid, Unavailable
@@ -114,6 +115,15 @@ Remedy: it was changed at its target, or the target was restored, or does not an
 It is tried every hour, and while it fails this is sent once a day.
 """
 
+MISSED_SUBJECT: Final = "<called>: <path> does not meet its objective of a revocation"
+MISSED_BODY: Final = """\
+{{ event.payload.why }}
+
+Secret: <path>
+Remedy: see `keyturn slo <path>`. `keyturn slo <path> --rehearse` measures it again. While it stays so this is sent \
+once a day.
+"""
+
 BEHIND_AGAIN: Final = timedelta(hours=1)
 BEHIND_SUBJECT: Final = "<called>: {{ event.payload.collector }} is behind"
 BEHIND_BODY: Final = """\
@@ -155,9 +165,9 @@ async def bootstrap(
         progress("deployments")
         # Bootstrap's own changes are not reported as edits.
         await remove_automation(workspace.automation(REPORTS))
-        with file_of(workspace, catalogue.unneeded_queues) as file:
+        with file_of(workspace, catalogue.unneeded) as file:
             deploy(file)
-        await withdraw_deployments(catalogue.unneeded_queues, progress, workspace)
+        await withdraw_deployments(catalogue.unneeded, progress, workspace)
         await withdraw_schedules(workspace)
         await offer_choices(catalogue, workspace, incidents)
         progress("automations")
@@ -249,14 +259,16 @@ def deploy(file: Path) -> None:
 async def withdraw_deployments(
     unneeded: Set[str], progress: Callable[[str], None], workspace: WorkspaceNames = DEFAULT
 ) -> None:
-    """Remove the deployments of queues that need no worker: without one they would be shown as not ready."""
+    """Remove the deployments that the catalogue doesn't need, such as those of a queue without a worker."""
     async with get_client() as client:
         for each in declared_file()["deployments"]:
-            if (queue := each["work_pool"]["work_queue_name"]) in unneeded:
+            if is_unneeded(each, unneeded):
                 with suppress(ObjectNotFound):
                     found = await client.read_deployment_by_name(workspace.deployed(each["name"]))
                     await client.delete_deployment(found.id)
-                    progress(f"removed the deployment {each['name']}: nothing here needs the queue {queue}")
+                    queue = each["work_pool"]["work_queue_name"]
+                    needless = f"the queue {queue}" if queue in unneeded else "it"
+                    progress(f"removed the deployment {each['name']}: nothing here needs {needless}")
 
 
 async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:
@@ -284,6 +296,7 @@ async def make_automations(failure_url: str | None, workspace: WorkspaceNames = 
         await put_automation(failure_automation(channel, workspace))
         await put_automation(late_automation(channel, workspace))
         await put_automation(refused_automation(channel, workspace))
+        await put_automation(objective_automation(channel, workspace))
         await put_automation(behind_automation(channel, workspace))
         await put_automation(unwitnessed_automation(channel, workspace))
         await put_automation(silence_automation(channel, keeper.id, workspace))
@@ -361,6 +374,22 @@ def refused_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Aut
             within=REMINDED,
         ),
         actions=[notification(channel, REFUSED_SUBJECT, REFUSED_BODY, workspace)],
+    )
+
+
+def objective_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
+    return Automation(
+        name=workspace.automation("report a missed objective"),
+        description="Sends how long a revoked credential still worked, or since when that was not rehearsed.",
+        trigger=EventTrigger(
+            expect={MISSED},
+            match=ResourceSpecification({"prefect.resource.id": workspace.resource(SECRET, "*")}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=REMINDED,
+        ),
+        actions=[notification(channel, MISSED_SUBJECT, MISSED_BODY, workspace)],
     )
 
 

@@ -26,8 +26,8 @@ from deployments.bootstrap import limits_there, type_of_pool
 from deployments.prefect_exposure import lacking, without_login
 from deployments.prefect_file import declared_file
 from deployments.retention import advice, server_settings
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import KeyturnError
-from keyturn.core.outbound import is_loopback
 from keyturn.core.text.spans import span
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen

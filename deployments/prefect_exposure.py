@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from keyturn.core.clear_text import is_loopback, leaves_in_clear
 from keyturn.core.errors import Denied, Unavailable
-from keyturn.core.outbound import is_loopback, leaves_in_clear
 
 ENCRYPTED: Final = "KEYTURN_PREFECT_ENCRYPTED"
 """The operator's confirmation that the server has its own encryption key."""

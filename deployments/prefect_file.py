@@ -19,7 +19,7 @@ def prefect_file() -> Path:
 
 @contextmanager
 def file_of(workspace: WorkspaceNames, unneeded: Set[str] = frozenset()) -> Iterator[Path]:
-    """The file of a workspace without deployments of ``unneeded`` queues; a generated one is removed afterwards."""
+    """The file of a workspace without ``unneeded`` deployments; a generated one is removed afterwards."""
     if workspace == WorkspaceNames() and not unneeded:
         yield prefect_file()
         return
@@ -31,10 +31,15 @@ def file_of(workspace: WorkspaceNames, unneeded: Set[str] = frozenset()) -> Iter
 
 
 def declared_file(unneeded: Set[str] = frozenset()) -> dict[str, Any]:
-    """The content of prefect.yaml, without deployments of ``unneeded`` queues."""
+    """The content of prefect.yaml, without ``unneeded`` deployments."""
     declared: dict[str, Any] = yaml.safe_load(prefect_file().read_text())
-    needed = [each for each in declared["deployments"] if each["work_pool"]["work_queue_name"] not in unneeded]
+    needed = [each for each in declared["deployments"] if not is_unneeded(each, unneeded)]
     return {**declared, "deployments": needed}
+
+
+def is_unneeded(deployment: dict[str, Any], unneeded: Set[str]) -> bool:
+    """Whether the deployment or its queue is among ``unneeded``."""
+    return not unneeded.isdisjoint((deployment["name"], deployment["work_pool"]["work_queue_name"]))
 
 
 def of_workspace(declared: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:

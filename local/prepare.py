@@ -28,8 +28,8 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.catalogue.hub_entries import AppRoleEntry, DatabaseEntry, DatabaseRoleEntry
 from keyturn.catalogue.targets import PostgresqlSettings
 from keyturn.cli.failures import BEHIND
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import Unavailable
-from keyturn.core.outbound import is_loopback
 from keyturn.core.rights.hub_setup import HubResource, Kind
 from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.ledger.naming import SIGNING_KEY

@@ -23,6 +23,7 @@ from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.announcements import has_waiting, summarise_incident
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
+from keyturn.revocation.objectives import measured, rehearsing
 from keyturn.revocation.preview import Preview, with_store_warnings
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
@@ -302,6 +303,28 @@ def claim_reminder(incident: str) -> bool:
 def tell_people(incident: str) -> str:
     """Send the pending announcements; the reason why some still wait, or empty."""
     return outbox.tell_people(revoking_workspace(), incident)
+
+
+@task("look for rehearsals")
+def list_due_rehearsals() -> list[str]:
+    """The secrets with an objective whose rehearsal is due."""
+    return rehearsing.due_rehearsals(current_workspace(), measured.EVERY)
+
+
+@task("look at objectives")
+def list_objectives() -> list[measured.ObjectiveStatus]:
+    """The status of every secret with an objective."""
+    workspace = current_workspace()
+    paths = [path for path, secret in sorted(workspace.catalogue.secrets.items()) if secret.dead_within]
+    return measured.objective_statuses(workspace, paths)
+
+
+@task("rehearse", NO_RETRIES)
+def rehearse(path: str) -> str:
+    """Revoke a throw-away credential of the secret's kind, and measure until its target refuses it."""
+    words = rehearsing.rehearse(current_workspace(), path).words
+    tell(f"{path}: {words}")
+    return words
 
 
 @task("look for drills")

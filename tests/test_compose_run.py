@@ -40,7 +40,7 @@ from local.support.process import Process
 from local.support.tls import Authority
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 PATIENCE = 120
 MODULES = {"prefect": "prefect", "keyturn": "keyturn.cli"}

@@ -28,7 +28,7 @@ from tests.support.local_aws import become, use
 from tests.support.prefect_server import PrefectServer
 from tests.support.world import REGION, TOKEN_VARIABLE, World
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 PATH = "ml-training/database"
 NAME = "ml_trainer"

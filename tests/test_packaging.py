@@ -210,6 +210,7 @@ def test_every_extra_is_offered(metadata: Message) -> None:
         "certificates",
         "github",
         "agent",
+        "mcp",
         "kubernetes",
         "prometheus",
         "opentelemetry",

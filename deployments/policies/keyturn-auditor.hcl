@@ -60,6 +60,9 @@ path "keyturn/data/hub-checks/*" {
 path "keyturn/data/logins/*" {
   capabilities = ["read"]
 }
+path "keyturn/data/rehearsals/*" {
+  capabilities = ["read"]
+}
 path "keyturn/data/notices/*" {
   capabilities = ["read"]
 }

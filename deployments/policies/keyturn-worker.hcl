@@ -99,6 +99,15 @@ path "keyturn/metadata/logins/*" {
     "max_versions" = ["1"]
   }
 }
+path "keyturn/data/rehearsals/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/rehearsals/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
 path "keyturn/data/notices/*" {
   capabilities = ["create", "read", "update"]
 }

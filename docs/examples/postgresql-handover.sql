@@ -3,6 +3,7 @@
 -- foreign server logins, rights revoked from PUBLIC for new routines, and a schema of the account's name.
 --
 -- Run it as a superuser, in one transaction. Open sessions inherit the role and continue.
+-- If it fails with "could not open relation" or a lock timeout, the application changed an object meanwhile: run it again.
 --
 -- Open sessions still create objects owned by the account. New sessions can use them, but not alter or drop them.
 -- Run REASSIGN OWNED once more after the application has reconnected.
@@ -11,7 +12,7 @@
 -- "$user" now means the role. If the account has a schema of its own name, first run
 -- ALTER ROLE ml_trainer_a IN DATABASE ... SET search_path to that schema.
 BEGIN;
-SET LOCAL lock_timeout = '500ms';                              -- gives up rather than block others: then run it again
+SET LOCAL lock_timeout = '500ms';                              -- gives up rather than block others
 GRANT ml_trainer TO ml_trainer_a;
 REASSIGN OWNED BY ml_trainer_a TO ml_trainer;
 DO $$                                                          -- gives the role everything that the account was granted

@@ -11,6 +11,7 @@ from typing import Final
 
 from flows.check_logins import try_logins
 from flows.doctor import show_diagnosis
+from flows.rehearse import sound_alarms as sound_objectives
 from flows.retire import looked_at
 from flows.rotate_due import ask_for_renewals, renewed, sound_alarms
 from flows.support.common import chosen
@@ -77,6 +78,14 @@ async def incidents(opened: Workspace) -> list[Wanted]:
 
 async def drills(opened: Workspace) -> list[Wanted]:
     return [Wanted("drill", {"path": path}) for path in await look(revocation.list_due_drills)]
+
+
+async def rehearsals(opened: Workspace) -> list[Wanted]:
+    """Rehearsals that are due; a missed objective or an overdue rehearsal is reported here too."""
+    if not any(secret.dead_within for secret in opened.catalogue.secrets.values()):
+        return []
+    await sound_objectives()
+    return [Wanted("rehearse")] if await look(revocation.list_due_rehearsals) else []
 
 
 async def lease_tokens(opened: Workspace) -> list[Wanted]:
@@ -162,6 +171,7 @@ DUTIES: Final = (
     Duty("lease tokens", lease_tokens, HOUR),
     Duty("late lease tokens", late_lease_tokens, DAY, minutes(3 * 60 + 13)),
     Duty("drills", drills, HOUR, minutes(35)),
+    Duty("rehearsals", rehearsals, HOUR, minutes(17)),
     Duty("copies", copies, HOUR, minutes(7)),
     Duty("logins", logins, HOUR, minutes(23)),
     Duty("own keys", keyturns_own_keys, HOUR, minutes(41)),

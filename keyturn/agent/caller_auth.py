@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from keyturn.agent.decisions import Decisions
 from keyturn.agent.http import HttpRequest
 from keyturn.agent.wire import BAD_TOKEN, FORWARDED, NO_SUCH_PLACE, OTHER_HOST, TOKEN_HEADERS, VIA_OTHERS, Refused
-from keyturn.core.outbound import is_loopback
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.sensitive import Sensitive
 
 TOKEN: Final = re.compile(r"[!-~]{1,4096}")

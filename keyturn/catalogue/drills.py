@@ -28,4 +28,10 @@ def replaced_by_itself(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
         yield entry.problem(("decoy",), "a decoy is not used, so a drill shows nothing", "Leave one of the two out.")
 
 
-CHECKS: Final = (in_its_folder, replaced_by_itself)
+def ended_at_a_target(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    if at(entry.data, ("dead_within",)) is not None and is_decoy(entry):
+        message = "a decoy opens nothing, so no target could refuse it"
+        yield entry.problem(("dead_within",), message, "Remove one of the two.")
+
+
+CHECKS: Final = (in_its_folder, replaced_by_itself, ended_at_a_target)

@@ -22,6 +22,7 @@ CheckName = Literal[
     "logins-work",
     "certificates-in-time",
     "cryptoperiods",
+    "revocation-tested",
 ]
 """The checks of :data:`keyturn.evidence.checks.CHECKS` about single secrets."""
 

@@ -95,6 +95,9 @@ class SecretDeclaration(Model):
     drill: PositiveDuration | None = None
     """The interval of its practice revocations by the flow `drill`; only for secrets below drills/ that no one
     needs."""
+    dead_within: PositiveDuration | None = None
+    """The objective of a revocation: the time until its target refuses the old credential. A weekly rehearsal measures
+    it."""
 
     @property
     def destinations(self) -> tuple[DeclaredPlace, ...]:
@@ -156,6 +159,12 @@ class Catalogue(Model):
         """The work queues of what it does not declare: temporary access, and backups."""
         needed = {"granter": self.access_policies, "backup": self.policy.backups}
         return frozenset(queue for queue, declared in needed.items() if not declared)
+
+    @property
+    def unneeded(self) -> frozenset[str]:
+        """The work queues and deployments of what it does not declare."""
+        rehearsed = any(secret.dead_within for secret in self.secrets.values())
+        return self.unneeded_queues | (frozenset() if rehearsed else {"rehearse"})
 
     @property
     def mount_paths(self) -> dict[str, str]:

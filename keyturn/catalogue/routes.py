@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.core.text import templates
+from keyturn.settings.api_logins import TokenSettings
 from keyturn.settings.fields import (
     NAME,
     SECRET_PATH,
@@ -19,10 +20,12 @@ from keyturn.settings.fields import (
     matching,
     refused,
 )
-from keyturn.settings.requests import HeaderName, Pointer
+from keyturn.settings.requests import HeaderName, Pointer, ShortName
 
 VALUE: Final = "value"
 """The name of the credential in a template."""
+IDENTITY: Final = "identity"
+"""The name of the workload's own token in a request."""
 _PATTERN: Final = re.compile(r"/[A-Za-z0-9._~!$&'()+,=:@/*-]*")
 
 AllowedMethod = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -92,6 +95,32 @@ class CredentialPlace(Model):
         return self
 
 
+class IdentitySettings(Model):
+    """A workload identity: the service gives a short-lived token for it, so that no key is stored anywhere."""
+
+    recipe: ShortName | None = None
+    """The identity recipe that exchange, credential and headers were filled in from."""
+    token_file: Line
+    """The file with the workload's own signed token (a JWT), such as a projected Kubernetes token. It is read again for
+    each exchange."""
+    exchange: TokenSettings
+    """The request that exchanges {{identity}}, the workload's token, for a token of the service."""
+    ca_file: Line | None = None
+    """A PEM file with the CA of the exchange's certificate, if it is not a public CA."""
+    credential: CredentialPlace = Field(default_factory=CredentialPlace)
+    """The header that carries the service's token; by default `Authorization: Bearer`."""
+    headers: dict[HeaderName, Line] = Field(default_factory=dict)
+    """Further headers of each request to the service."""
+
+    @model_validator(mode="after")
+    def _sends_the_identity_in_private(self) -> Self:
+        if self.exchange.names != {IDENTITY}:
+            remedy = "Put {{identity}} into its form, its body or a header, and no other name."
+            raise refused("the request must hold {{identity}} alone", remedy, "exchange")
+        keep_plain_http_at_home(self.exchange.url, False, "Use https.")
+        return self
+
+
 class DailyBudget(Model):
     """What one caller may use in a day (UTC), as the service counts it in its answers."""
 
@@ -118,8 +147,11 @@ class RouteLimits(Model):
 class RouteSettings(Model):
     """A service that programs call through `keyturn proxy`, which adds the credential."""
 
-    secret: RouteSecret
-    """The secret whose field is the credential."""
+    secret: RouteSecret | None = None
+    """The secret whose field is the credential. With identity, it is the key that the identity replaces, and is not
+    used."""
+    identity: IdentitySettings | None = None
+    """A workload identity to use instead of a stored key."""
     field: Line = "value"
     """The field of the secret."""
     url: WebUrl
@@ -153,4 +185,9 @@ class RouteSettings(Model):
         keep_plain_http_at_home(self.url, self.insecure_http, remedy)
         if not self.callers and not self.users:
             raise refused("no one may use this route", "Name its callers, or users of this machine.")
+        if self.secret is None and self.identity is None:
+            raise refused("there is no credential", "Name a secret, or an identity.", "secret")
+        if self.identity and (same := {"credential", "field"} & self.model_fields_set):
+            problem = "it belongs to a stored key, and this route has an identity"
+            raise refused(problem, "Remove it; an identity has its own credential.", min(same))
         return self

@@ -27,9 +27,9 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from keyturn.client.secrets import NotServed, Secret, SecretSource
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.notifications.messages import ACCESSES_PATH, ID, POSTER, SIGNATURE, TIMESTAMP, signature
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.sensitive import Sensitive
 
 log = logging.getLogger(__name__)

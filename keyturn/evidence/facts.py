@@ -108,6 +108,7 @@ class SecretFact:
 
     ``limit`` is the maximum age, and ``late`` why the secret is late. ``retiring_since`` is when the grace period of a
     live old credential ended. ``login`` is the last login test of CURRENT. ``person`` marks a person's own password.
+    ``dead_within`` is the objective of a revocation.
     """
 
     path: str
@@ -129,6 +130,7 @@ class SecretFact:
     login: str = ""
     login_at: datetime | None = None
     login_alarm: str = ""
+    dead_within: timedelta | None = None
     stores: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
     key: KeyPeriod | None = None

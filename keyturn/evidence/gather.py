@@ -178,6 +178,7 @@ def declared_facts(secret: Secret) -> dict[str, Any]:
         "person": secret.labels.get(HOLDER) == PERSON,
         "limit": schedule.maximum_age,
         "interval": rotation.longest,
+        "dead_within": secret.dead_within,
         "stores": tuple(sorted({place.store for place in secret.destinations})),
         "consumers": tuple(sorted(secret.consumers)),
         "key": BY_STRATEGY.get(rotation.strategy),

@@ -48,6 +48,8 @@ LOOKED_AT: Final = frozenset(
         "move ledger",
         "compliance report",
         RESTORE_DRILL,
+        "drill",
+        "rehearse",
     }
 )
 """The actions whose entries checks read one by one."""

@@ -67,6 +67,8 @@ class Dashboard:
     copies: Sequence[tuple[str, int]] = ()
     unseen: Sequence[str] = ()
     pages: Mapping[str, str] = field(default_factory=dict)
+    static_keys: int = 0
+    """The keys left that a workload identity can replace."""
 
     @property
     def tiles(self) -> list[tuple[str, str]]:
@@ -78,6 +80,8 @@ class Dashboard:
         tiles.append((f"{levels[Level.SOON]:,}", "in progress"))
         if counts:
             tiles.append((f"{in_step:,} of {sum(counts.values()):,}", "copies in sync"))
+        if self.static_keys:
+            tiles.append((f"{self.static_keys:,}", "static keys left"))
         kinds = Counter(line.kind for line in self.others if line.level is not Level.WELL)
         return tiles + [(f"{count:,}", f"{kind}: open or unhealthy") for kind, count in sorted(kinds.items())]
 

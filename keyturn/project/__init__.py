@@ -40,6 +40,7 @@ FLOWS: Final = {
     "preview_revocation": "flows.preview_revocation",
     "resume_incident": "flows.resume_incident",
     "drill": "flows.drill",
+    "rehearse": "flows.rehearse",
     "finish_incidents": "flows.finish_incidents",
 }
 """The module of each deployed flow."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from psycopg2.extensions import parse_dsn
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from keyturn.core.outbound import is_loopback
+from keyturn.core.clear_text import is_loopback
 
 NO_PLAIN_PASSWORD: Final = "!password,!md5"
 """Excludes logins that show the server the password."""

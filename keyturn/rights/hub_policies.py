@@ -23,6 +23,7 @@ from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.ledger.storage.waiting import UNRECORDED
 from keyturn.revocation.incidents.store import INCIDENTS, OFFBOARDINGS
+from keyturn.revocation.objectives.record import REHEARSALS
 from keyturn.rights.scope import HubScope, SecretPath
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.copies.store_status import SYNC
@@ -92,6 +93,7 @@ STATE: Final = (
     StatePart(MANAGED_KEYS),
     StatePart(HUB_CHECKS),
     StatePart(LOGINS),
+    StatePart(REHEARSALS),
     StatePart(NOTICES),
     StatePart(QUIET),
     StatePart(SYNC, listed=("names",)),

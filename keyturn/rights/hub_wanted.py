@@ -37,10 +37,10 @@ from keyturn.catalogue.hub_entries import (
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.pki import mount_limits
 from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.issued_tokens import LONGEST_TOKEN
-from keyturn.core.outbound import is_loopback
 from keyturn.core.rights.hub_setup import MAX_LEASE_TTL, NO_LOCKOUT, HubResource, Kind, ValueSource
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE

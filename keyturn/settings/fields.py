@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from pydantic_core import PydanticCustomError
 
 from keyturn.core import mounts
-from keyturn.core.outbound import leaves_in_clear
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.settings import durations
 
 PLAIN: Final = "keyturn"

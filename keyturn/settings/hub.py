@@ -8,8 +8,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
+from keyturn.core.clear_text import is_set, leaves_in_clear
 from keyturn.core.errors import Invalid
-from keyturn.core.outbound import is_set, leaves_in_clear
 from keyturn.core.ports.grants import GRANT_TOKEN_ROLE
 from keyturn.settings.durations import parse
 from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin, login_from_environment

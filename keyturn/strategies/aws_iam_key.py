@@ -17,6 +17,7 @@ class AwsIamKey(CloudKeyStrategy):
     """One user's keys; a version holds ``access_key_id`` and ``secret_access_key``."""
 
     credential_fields = frozenset({"access_key_id", "secret_access_key"})
+    reports_use = True
     limit = 2  # "IAM and AWS STS quotas": access keys assigned to an IAM user
     account_name = "user"
     key_name = "access_key_id"

@@ -118,6 +118,8 @@ class StrategyBase:
 
     mints_at_target = False
     overlaps = True
+    reports_use = False
+    """Whether :meth:`in_use` knows every use of a key since a moment."""
     credential_fields: Collection[str]
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:

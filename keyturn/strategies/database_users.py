@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from keyturn.core.errors import Invalid
-from keyturn.core.ports.strategies import AccountTarget, Change, LeavesSessions, RevokeResult
+from keyturn.core.errors import Invalid, UnsupportedOperation
+from keyturn.core.ports.strategies import AccountTarget, Change, DropsShadows, LeavesSessions, RevokeResult, Shadow
 from keyturn.core.rights.capabilities import capability
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy, generate
@@ -130,6 +130,19 @@ class AlternatingUsers(AccountStrategy):
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         if "username" in credential_id:
             self.target.disable(credential_id["username"], sequence=sequence)
+
+    def shadow(self, name: str) -> Shadow:
+        """Return a third account, which is a member of no role and may do nothing but log in."""
+        if (drops := capability(self.target, DropsShadows)) is None:
+            problem = "its target can't remove an account again"
+            raise UnsupportedOperation("rehearse", self.target.name, problem, "Declare a secret for drills instead")
+        strategy = AlternatingUsers(self.target, self.policy, (name, f"{name}_b"), None)
+
+        def clear() -> None:
+            self.target.revoke(name, sequence=self.target.last_sequence((name,)) + 1)
+            drops.drop_shadow(name)
+
+        return Shadow(strategy, clear, lambda fields: drops.hold_session(name, fields["password"]))
 
 
 class SingleUser(AccountStrategy):

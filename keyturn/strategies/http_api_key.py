@@ -3,15 +3,16 @@
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError, UnsupportedOperation
 from keyturn.core.ports.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
-from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
+from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult, Shadow
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
 from keyturn.core.text.passwords import PasswordPolicy, generate
@@ -183,7 +184,7 @@ class HttpApiKey(RestStrategy):
 
         Raises UnsupportedOperation where the list does not show which these are.
         """
-        if not any("path" in templates.names(text) for text in self.keys.where.values()):
+        if not self.selects_own:
             flaw = (
                 "does not list its keys" if self.requests.listing is None else "does not select this secret's own keys"
             )
@@ -192,6 +193,25 @@ class HttpApiKey(RestStrategy):
         doing = "look for this secret's keys at"
         listed = (self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry))
         yield from (made for made in listed if made not in serving)
+
+    @property
+    def selects_own(self) -> bool:
+        """Whether the list shows which keys are this secret's."""
+        return any("path" in templates.names(text) for text in self.keys.where.values())
+
+    def shadow(self, name: str) -> Shadow:
+        """Return a further key, which the API lists under the shadow's name."""
+        if not self.selects_own or self.requests.listing is None:
+            problem = "its API does not list whose a key is, so a killed rehearsal could leave one"
+            raise UnsupportedOperation("rehearse", self.api.name, problem, "Select own keys with `where` under `list`")
+        strategy = copy(self)
+        strategy.path = name.replace("_", "-")
+
+        def clear() -> None:
+            for made in strategy.find_everything(()):
+                strategy.revoke_found(made, 0)
+
+        return Shadow(strategy, clear, needs_fields=True)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         self._delete(Sensitive(name))

@@ -152,6 +152,10 @@ class RestStrategy(ApiStrategy):
         super().__init__(api, path, requests.constants, requests.holds)
         self.requests = requests
 
+    @property
+    def reports_use(self) -> bool:  # type: ignore[override]  # by its settings
+        return self.requests.listed_use is not None or self.requests.last_used is not None
+
     def entries(self, doing: str) -> Sequence[Answer]:
         listing = self.requests.listing
         return self.api.listed(listing, self.fields({}), doing) if listing else ()

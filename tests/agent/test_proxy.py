@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -393,6 +394,25 @@ def test_what_was_used_is_forgotten_at_the_end_of_the_day() -> None:
     assert refusal.value.retry_after == 86_400  # type: ignore[attr-defined]
     now += 86_400
     allowance.begin("openai")
+
+
+def test_a_restarted_proxy_remembers_what_a_caller_used_today(upstream: Service, tmp_path: Path) -> None:
+    limits = {"bytes_per_day": 30}
+    with proxied(upstream, limits=limits, counts=tmp_path) as proxy:
+        assert proxy.send("/use", data=b"x" * 40).status_code == 200
+        assert eventually(lambda: proxy.passages)
+    with proxied(upstream, limits=limits, counts=tmp_path, callers=["trainer", "gateway"]) as proxy:
+        assert proxy.send("/use", data=b"x").status_code == 429
+        assert proxy.send("/use", caller="gateway", data=b"x").status_code == 200
+
+
+def test_a_damaged_or_missing_file_of_counts_refuses_no_request(upstream: Service, tmp_path: Path, caplog: Any) -> None:
+    (tmp_path / "openai.trainer").write_bytes(b"half")
+    (tmp_path / "openai.gateway").mkdir()
+    with proxied(upstream, counts=tmp_path, callers=["trainer", "gateway"]) as proxy:
+        for caller in ("trainer", "gateway"):
+            assert proxy.send("/use", caller=caller).status_code == 200
+    assert "openai.gateway: Is a directory: the counts of today are lost at the next restart" in caplog.text
 
 
 # --- the mask

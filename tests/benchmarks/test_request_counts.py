@@ -16,7 +16,7 @@ PINNED: Final = {
     "retire": (14, 2, 0, 3, 783),
     "history": (3, 0, 0, 0, 560),
     "revoke": (106, 32, 0, 25, 893),
-    "keeper": (76, 38, 0, 1, 1816),
+    "keeper": (76, 38, 0, 1, 1821),
     "rotate: at a target": (22, 0, 4, 3, 654),
     "revoke: at a target": (119, 4, 15, 23, 895),
 }

@@ -50,9 +50,10 @@ async def job(name: str, control: str, wait: bool) -> str:
         cursor.execute("SELECT session_user")
         (user,) = cursor.fetchone() or ("",)
     made = {"secret": value.reveal(), "variable": os.environ["API_KEY"], "password": os.environ["PGPASSWORD"]}
-    write(made | {"user": user, "beside": beside(made), "run": os.environ["PREFECT__FLOW_RUN_ID"]})
+    found = beside(made)
     await careless_task(name)
     await careless_in_json(name)
+    write(made | {"user": user, "beside": found, "run": os.environ["PREFECT__FLOW_RUN_ID"]})
     if wait:
         await asyncio.sleep(600)
     raise ValueError(f"{value} of {os.environ['PGUSER']}")

@@ -14,6 +14,7 @@ from keyturn.grants.opening import open_access
 from tests.support.access import shell
 from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
+from tests.support.mcp import call
 
 pytestmark = pytest.mark.sampled(2, of="file")
 
@@ -56,6 +57,21 @@ def test_it_is_shown_until_when_opened_once_and_given_back(given: GivenSite, run
     assert (ended.exit_code, "nothing is given for it any more" in ended.stderr) == (0, True)
     given.sweep()
     assert json.loads(run("ana", "access", "show", request, "--json").stdout)["state"] == "ended"
+
+
+def test_an_agent_requests_it_and_a_person_approves(
+    given: GivenSite, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    path, said = given.access.secret.path, tmp_path / "said"
+    assert run("ana", "access", "list").exit_code == 0  # what follows has her login
+    result = call(said, "request_access", {"path": path, "purpose": "a query hangs", "duration": "30m"})
+    assert not result.is_error, (result, said.read_text())
+    request = result.structured_content["data"]["id"]
+    refused = call(said, "request_access", {"path": "no/such", "purpose": "none"})
+    assert refused.is_error
+    assert run("bea", "access", "approve", request, "--yes").exit_code == 0
+    assert json.loads(run("bea", "access", "show", request, "--json").stdout)["purpose"] == "a query hangs"
+    assert run("ana", "access", "end", request).exit_code == 0
 
 
 def test_a_program_gets_it_and_nothing_is_opened_for_one_that_is_not_there(

@@ -20,7 +20,7 @@ from local.services import SERVICES
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 from tests.manual.lines import lines_of
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 
 @pytest.fixture

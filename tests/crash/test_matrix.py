@@ -24,7 +24,7 @@ from tests.support.hooks import eventually
 from tests.support.lab import Declared
 from tests.support.sampling import sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file", kinds="nothing")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(8, of="file", kinds="nothing")]
 
 ONE_IN = 16
 """Of each strategy one place in so many is tried, and FEWEST of each way at least."""

@@ -14,7 +14,7 @@ from tests.crash.revoked import Revocation
 from tests.crash.site import AT_ONCE, Site
 from tests.support.sampling import sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file", kinds="nothing")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(12, of="file", kinds="nothing")]
 
 ONE_IN = 24
 """Of the places to be killed at one in so many is tried, and FEWEST at least."""

@@ -30,7 +30,7 @@ from local.services import SERVICES
 from local.stack import down, up
 from local.support.cloud_rights import CLOUD_LOGINS, narrow_clouds
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 CLOUDS: Final = tuple(service for service in SERVICES if service.name in ("aws", "azure", "gcp", "kubernetes"))
 OTHERS: Final = "of-somebody-else"

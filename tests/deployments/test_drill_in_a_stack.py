@@ -41,7 +41,7 @@ from local.stack import quiet, remove, up
 from local.support.files import write_private
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 NEEDED = ("openbao", "postgres", "aws", "azure", "gcp", "kubernetes")
 DATABASE = "ml-training/database"

@@ -47,6 +47,8 @@ FIRES: Mapping[str, tuple[str, str, str]] = {
     # The time of such a test begins at 1970.
     "KeyturnDrillOld": ("keyturn_drill_last_time_seconds", f"-{41 * DAY}x576", "0x576"),
     "KeyturnDrillFailed": ("keyturn_drill_last_proven", "0x576", "1x576"),
+    "KeyturnObjectiveMissed": ('keyturn_revocation_objectives{state="missed"}', "1x576", "0x576"),
+    "KeyturnRehearsalOverdue": ('keyturn_revocation_objectives{state="overdue"}', "1x576", "0x576"),
     "KeyturnRestoreDrillOld": ("keyturn_restore_drill_last_time_seconds", f"-{4 * DAY}x576", "0x576"),
     "KeyturnRestoreDrillFailed": ("keyturn_restore_drill_last_proven", "0x576", "1x576"),
     "KeyturnAccessWaits": ("keyturn_grants_waiting", "1x576", "0x576"),

@@ -32,7 +32,7 @@ from local.stack import down, environment, remove, status, up
 from tests.deployments.stand_ins import serving
 from tests.support.mounts import make_kv
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 APPLICATIONS = ("trainer", "inference")
 

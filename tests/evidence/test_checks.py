@@ -52,6 +52,7 @@ EXPECTED: Mapping[str, ControlVerdict] = {
     "accesses-reviewed": FAIL,
     "nothing-unmanaged": FAIL,
     "people-passwords": ABSENT,
+    "revocation-tested": ABSENT,
 }
 
 
@@ -122,6 +123,27 @@ def test_restoring_in_time_is_not_met_where_no_restore_was_tested(home: House) -
     untested = without_marks(home.facts, "restore drill")
     assert worst(verdicts) is PASS
     assert worst([CHECKS[name](untested).verdict for name in control.checks]) is FAIL
+
+
+REHEARSED: Mapping[str, tuple[Any, ControlVerdict]] = {
+    "rehearsed": ({"action": "rehearse", "note": "refused after 0.42 s; sessions ended after 0.42 s"}, PASS),
+    "drilled": ({"action": "drill", "note": "DRILL-1; proven; the credential was refused after 3.10 s"}, PASS),
+    "too slow": ({"action": "rehearse", "note": "refused after 61.00 s"}, FAIL),
+    "never refused": ({"action": "rehearse", "note": "NOT refused within 120 s"}, FAIL),
+    "failed": ({"action": "rehearse", "outcome": "failed", "note": "Denied: refused after 0.42 s"}, FAIL),
+    "of another secret": ({"action": "rehearse", "secret": API, "note": "refused after 0.42 s"}, FAIL),
+    "only begun": ({"action": "rehearse", "outcome": "begun"}, FAIL),
+}
+
+
+@pytest.mark.parametrize("case", REHEARSED)
+def test_an_objective_of_a_revocation_is_met_by_a_measurement_alone(home: House, case: str) -> None:
+    mark, verdict = REHEARSED[case]
+    objective = with_secret(home.facts, DATABASE, dead_within=timedelta(minutes=1))
+    result = CHECKS["revocation-tested"](with_mark(objective, **{"secret": DATABASE, **mark}))
+    assert result.verdict is verdict
+    unread = replace(objective, unseen={Part.LEDGER: "it is away"})
+    assert CHECKS["revocation-tested"](unread).verdict is UNSEEN
 
 
 HIDDEN: Mapping[Part, tuple[str, ...]] = {

@@ -21,6 +21,9 @@ from tests.support.lab import Declared, Lab, catalogue_data
 runner = CliRunner()
 
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
+
 @dataclass(frozen=True)
 class Shell:
     """A shell with the card's variables, and one secret at a database that may be stopped."""

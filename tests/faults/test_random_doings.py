@@ -17,7 +17,7 @@ from tests.crash.site import Site
 from tests.faults.operators import Case
 from tests.support import sampling
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 
 def old_value_back(case: Case) -> None:

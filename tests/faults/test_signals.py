@@ -84,7 +84,7 @@ def stopping(lab: Lab, tmp_path: Path, httpserver: HTTPServer, aws: LocalAws) ->
         yield Stopping(lab, tmp_path, httpserver, silent, aws)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("number", ENDING)
 def test_a_rotation_says_who_finishes_it(stopping: Stopping, number: signal.Signals) -> None:
     secret = stopping.lab.alternating(consumers=("app",))
@@ -99,7 +99,7 @@ def test_a_rotation_says_who_finishes_it(stopping: Stopping, number: signal.Sign
     assert stopping.lab.logs_in(stopping.lab.current(secret))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("number", ENDING)
 def test_a_revocation_says_how_it_continues_and_the_credential_has_ended(
     stopping: Stopping, number: signal.Signals

@@ -12,7 +12,7 @@ from tests.faults.suspended import Case, Suspensions
 from tests.support.lab import Lab
 from tests.support.sampling import sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 ONE_IN = 8
 """Of the places to be suspended at, one in so many is tried."""

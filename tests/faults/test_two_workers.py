@@ -16,7 +16,7 @@ from tests.support.application import Patient
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer, shared, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 LEFT, RIGHT = "left", "right"
 LONG = 120

@@ -36,7 +36,7 @@ from tests.support.lab import Lab, fresh
 from tests.support.skewed import SkewedPostgreSQL, jump, jumping, skewed
 from tests.support.world import World
 
-pytestmark = pytest.mark.sampled(4, of="file")
+pytestmark = pytest.mark.sampled(12, of="file")
 
 PAGE: Final = ROOT / "docs" / "protocol.md"
 WRONG: Final = [AHEAD, BEHIND, FAR]

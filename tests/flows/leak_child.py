@@ -24,6 +24,7 @@ from flows.finish_incidents import finish_incidents
 from flows.grant_access import grant_access
 from flows.keep_ledger import keep_ledger
 from flows.preview_revocation import preview_revocation
+from flows.rehearse import rehearse
 from flows.renew_authorities import renew_authorities
 from flows.restore_drill import restore_drill
 from flows.resume_incident import resume_incident
@@ -60,6 +61,7 @@ FLOWS: dict[str, Any] = {
     "keep-ledger": keep_ledger,
     "backup": backup,
     "restore-drill": restore_drill,
+    "rehearse": rehearse,
     "compliance-report": compliance_report,
 }
 

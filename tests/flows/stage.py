@@ -194,6 +194,7 @@ class Stage:
             "keep-ledger": ["keep-ledger"],
             "backup": ["backup"],
             "restore-drill": ["restore-drill"],
+            "rehearse": ["rehearse", self.secrets["alternating"].path],
             "compliance-report": ["compliance-report", "pci"],
         }
 

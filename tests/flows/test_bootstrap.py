@@ -29,7 +29,7 @@ from tests.flows.site import Architect
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 
 def test_a_server_that_keeps_everything_is_remarked_on_and_one_like_the_local_stacks_is_not(
@@ -67,10 +67,10 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     assert (results["queue notary"].grade, results["queue notary"].words) == waiting
     assert (results["queue granter"].grade, results["queue granter"].words) == (Grade.FAILED, "it is not registered")
     assert results["queue granter"].remedy == "Run `keyturn setup prefect --apply`"
-    unneeded = frozenset({"granter", "backup"})
+    unneeded = frozenset({"granter", "backup", "rehearse"})
     needed = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded))
     dropped = results.keys() - {result.name for result in needed}
-    assert {"queue granter", "queue backup", "deployment grant-access", "deployment restore-drill"} <= dropped
+    assert {"queue granter", "queue backup", "deployment grant-access", "deployment rehearse"} <= dropped
     assert not [result for result in needed if result.words == "it is not registered"]
     limits = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded, ("pg", "of-no-one")))
     (limit,) = (result for result in limits if result.name.startswith("limit "))
@@ -207,6 +207,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "keyturn: report a late secret",
         "keyturn: report an edit",
         "keyturn: report a login that is refused",
+        "keyturn: report a missed objective",
         "keyturn: report a queue without a worker",
         "keyturn: report runs that do not start",
         "keyturn: report that nothing checks for due work",
@@ -403,10 +404,14 @@ def test_a_late_secret_is_reported_once_a_day(installed: Installed, prefect: Pre
 
 
 def test_a_deployment_that_is_no_longer_needed_is_removed_and_named(prefect: PrefectServer) -> None:
-    flow = prefect.post("flows/", name="grant-access")["id"]
-    prefect.post("deployments/", name="grant-access", flow_id=flow)
+    for name in ("grant-access", "rehearse"):
+        flow = prefect.post("flows/", name=name)["id"]
+        prefect.post("deployments/", name=name, flow_id=flow)
     lines: list[str] = []
     for _ in range(2):
-        asyncio.run(withdraw_deployments(frozenset({"granter"}), lines.append))
-    assert lines == ["removed the deployment grant-access: nothing here needs the queue granter"]
+        asyncio.run(withdraw_deployments(frozenset({"granter", "rehearse"}), lines.append))
+    assert sorted(lines) == [
+        "removed the deployment grant-access: nothing here needs the queue granter",
+        "removed the deployment rehearse: nothing here needs it",
+    ]
     assert "grant-access" not in by_name(prefect, "deployments")

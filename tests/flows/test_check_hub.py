@@ -9,7 +9,7 @@ from tests.flows.runs import Installed, ended
 from tests.flows.site import Site
 from tests.support.lab import Lab, fresh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 
 def test_what_is_not_as_declared_is_a_row_and_fails_the_run(

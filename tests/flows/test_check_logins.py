@@ -11,7 +11,7 @@ from tests.flows.site import Site
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 
 def test_a_login_that_is_refused_is_reported_and_a_run_with_nothing_to_try_leaves_nothing(

@@ -14,7 +14,7 @@ from tests.flows.site import Architect
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 Put = Callable[[int, Door], Gate]
 

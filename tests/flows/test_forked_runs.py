@@ -17,7 +17,7 @@ from tests.flows.site import Architect
 from tests.support.lab import Lab
 from tests.support.prefect_server import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 LONG = 120
 """Seconds for runs on a busy machine."""

@@ -14,7 +14,7 @@ from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer
 from tests.support.wheels import install
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")
 THEIRS: Final = """

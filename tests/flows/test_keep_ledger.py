@@ -31,7 +31,7 @@ from tests.ledger.entries import entries, entry
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 NOTARYS = ("KEYTURN_HUB_AUTH", "KEYTURN_HUB_TOKEN_FILE")
 """What leads a run to the login of the notary."""

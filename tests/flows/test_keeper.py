@@ -42,7 +42,7 @@ from tests.ledger.entries import entries
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 Build = Callable[..., Site]
 A_DAY_IDLE = 100

@@ -71,6 +71,7 @@ TABLE = {
     "resume-incident": Runs(lambda secret: {"incident": OPENED}),
     "finish-incidents": Runs(quiet=True),
     "drill": Runs(lambda secret: {"path": secret.path}, frozenset({"drill", "open incident", "cut", "close incident"})),
+    "rehearse": Runs(lambda secret: {"path": secret.path}, frozenset({"rehearse"})),
     "grant-access": Runs(quiet=True),
     "keep-ledger": Runs(quiet=True),
     "backup": Runs(fails=True),
@@ -92,6 +93,7 @@ TASKS = {
     "end access", "remove leftover candidates",
     "look at secrets", "look at all secrets", "look whether all is ready", "look for drills",
     "look for a recent diagnosis", "back up", "try restoring", "look for a restore drill",
+    "rehearse", "look for rehearsals", "look at objectives",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 

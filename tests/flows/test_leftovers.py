@@ -22,7 +22,7 @@ from local.environment import inherited
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 LONG = 120
 """Seconds for what starts a process, on a busy machine."""

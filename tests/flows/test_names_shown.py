@@ -16,7 +16,7 @@ from tests.flows.site import Site
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 
 def test_a_password_in_the_username_reaches_no_run(

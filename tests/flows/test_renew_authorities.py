@@ -10,7 +10,7 @@ from tests.flows.runs import Installed, ended
 from tests.flows.site import Site
 from tests.support.lab import Lab, fresh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 
 def test_what_is_due_is_a_row_and_is_done_once(

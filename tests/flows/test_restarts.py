@@ -18,7 +18,7 @@ from tests.support.cluster import Cluster, running
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 Build = Callable[..., Site]
 

@@ -20,7 +20,7 @@ from tests.support.collector import Collector, attributes
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, fresh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 STORES = tuple(f"place-{number}" for number in range(12))
 SECRETS = 100

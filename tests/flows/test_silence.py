@@ -33,7 +33,7 @@ from tests.flows.site import Architect
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 SOON = timedelta(seconds=10)
 """The least that Prefect allows a proactive automation."""

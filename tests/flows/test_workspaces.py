@@ -31,7 +31,7 @@ from tests.manual.lines import lines_of
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 OTHER = WorkspaceNames("other")
 CATALOGUE = """\

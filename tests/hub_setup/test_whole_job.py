@@ -24,7 +24,7 @@ from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, logs_in
 from tests.support.world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "catalogue"
 DATABASE, API_KEYS = "ml-training/database", "ml-training/api-keys"

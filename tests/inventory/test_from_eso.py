@@ -14,6 +14,8 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.cli.app import app
 from keyturn.core.sensitive import SecretFields
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 HERE = Path(__file__).parent / "eso"
 PULLED = yaml.safe_load((HERE / "pulled.yaml").read_text())
 PUSHED = yaml.safe_load((HERE / "pushed.yaml").read_text())

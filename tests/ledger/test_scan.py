@@ -1,8 +1,9 @@
 """Scanning the ledger in parts gives the same result as scanning it whole."""
 
 import sqlite3
+import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -136,14 +137,35 @@ def test_a_change_is_found_in_every_part_of_the_ledger(
 def test_a_part_whose_process_dies_is_scanned_here(source: SqliteCopy, monkeypatch: pytest.MonkeyPatch) -> None:
     died = []
 
-    def dead(part: ScanOrder) -> object:
-        process = started(part)
-        process.kill()
-        process.wait()
-        died.append(part)
-        return process
+    @contextmanager
+    def dead(part: ScanOrder) -> "Iterator[subprocess.Popen[bytes]]":
+        with started(part) as process:
+            process.kill()
+            process.wait()
+            died.append(part)
+            yield process
 
     monkeypatch.setattr(scanning, "started", dead)
     assert shared(source, ENDS).subtrees.keys() >= set(ENDS)
     assert len(died) == 1
-    assert answer(dead(died[0])) is None  # type: ignore[arg-type]
+    with dead(died[0]) as process:
+        assert answer(process) is None
+
+
+def test_a_scan_that_fails_leaves_no_process(source: SqliteCopy, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    @contextmanager
+    def noted(part: ScanOrder) -> "Iterator[subprocess.Popen[bytes]]":
+        with started(part) as process:
+            begun.append(process)
+            yield process
+
+    def fail(*_: object) -> Scan:
+        raise OSError("the disk has gone")
+
+    monkeypatch.setattr(scanning, "started", noted)
+    monkeypatch.setattr(ScanOrder, "scan", fail)
+    with pytest.raises(OSError, match="the disk has gone"):
+        shared(source, ENDS)
+    assert [process.returncode is not None for process in begun] == [True]

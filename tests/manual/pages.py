@@ -284,6 +284,12 @@ def findings(site: Site) -> None:
     (site.directory / "found.jsonl").write_text(json.dumps(finding) + "\n")
 
 
+def leaked_tokens(site: Site) -> None:
+    """A file of tokens, of which none is sent to a service; without a terminal, nothing asks."""
+    (site.directory / "leaked.txt").write_text(f"sk-proj-{'aB3' * 24}T3BlbkFJ{'xY7' * 24}\n")
+    site.replaced["kill --stdin"] = "kill --stdin --yes"
+
+
 def agreed(site: Site) -> None:
     """At a terminal it asks, and the answer is yes."""
     site.replaced["--scanner found.jsonl"] = "--scanner found.jsonl --yes"
@@ -462,6 +468,7 @@ PAGES: Final = (
             Way("keyturn whois --scanner", 3, findings),
             Way("keyturn whois --scanner"),
             Way("keyturn whois --scanner", before=agreed),
+            Way("keyturn kill --stdin", 1, leaked_tokens),
             Way("keyturn revoke --owner", 1),
             Way("keyturn revoke 'ml-training/**'", 1, second_person, after=request_named),
             Way("keyturn access approve", before=bea_approves),

@@ -86,14 +86,14 @@ def scraper(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(19, of="files")
+@pytest.mark.sampled(37, of="files")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_do_what_it_says(page: Page, stack: Stack, tmp_path: Path) -> None:
     type_page(page, here(page.name), site_in(tmp_path, stack))
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(19, of="files")
+@pytest.mark.sampled(37, of="files")
 def test_every_panel_and_every_alert_is_answered_by_a_prometheus_that_scrapes_a_stack(
     stack: Stack, scraper: Scraper
 ) -> None:

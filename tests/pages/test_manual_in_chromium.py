@@ -21,7 +21,7 @@ from tools.browser import Tab, opened_browser
 
 pytestmark = [
     pytest.mark.skipif(not (AT_HAND and shutil.which("npm")), reason="no Chromium or no npm at hand"),
-    pytest.mark.sampled(19, of="files"),
+    pytest.mark.sampled(37, of="files"),
 ]
 
 

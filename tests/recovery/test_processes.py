@@ -25,7 +25,7 @@ from tests.recovery.killed_child import VARIABLE
 from tests.support.hooks import eventually
 from tests.support.lab import fresh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
 
 PATIENCE = 120
 LARGE = "x" * 100_000

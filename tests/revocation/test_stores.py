@@ -30,7 +30,7 @@ from tests.support.hooks import Replaced
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.sender import RecordingSender
 
-pytestmark = pytest.mark.sampled(9, of="file")
+pytestmark = pytest.mark.sampled(18, of="file")
 
 REPLACE, REVOKE_ONLY = Mode.REPLACE, Mode.REVOKE_ONLY
 VERBS = (

@@ -45,7 +45,7 @@ from tests.support.hooks import Replaced, eventually
 from tests.support.lab import Declared, Lab, Opened
 from tests.support.own_lab import own_lab
 
-pytestmark = pytest.mark.sampled(10, of="file")
+pytestmark = pytest.mark.sampled(20, of="file")
 
 
 @pytest.fixture(scope="module")

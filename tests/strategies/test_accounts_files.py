@@ -17,7 +17,7 @@ from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.test_accounts import other_password
 from tests.support.credential_files import Bind, FileServer, Mosquitto, Nats, Registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(8, of="file")]
 
 
 @pytest.fixture(scope="module")

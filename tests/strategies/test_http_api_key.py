@@ -18,6 +18,7 @@ from keyturn.core.errors import (
     NotFound,
     TransientError,
     Unavailable,
+    UnsupportedOperation,
 )
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
@@ -690,3 +691,27 @@ def test_a_value_that_is_made_here_is_sent_and_kept_with_the_id_of_the_answer(se
     assert strategy.accepts(candidate) is True
     strategy.revoke(candidate, 3)
     assert strategy.accepts(candidate) is False
+
+
+def test_a_throw_away_key_is_listed_under_its_own_name_and_clearing_spares_the_live_one(
+    server: RestApi, strategy: HttpApiKey
+) -> None:
+    live, shadow = strategy.mint(None), strategy.shadow("kt_rehearsal_0123456789")
+    made = shadow.strategy.mint(None)
+    assert made["id"].reveal() not in list(strategy.find_everything([]))
+    assert shadow.strategy.accepts(made)
+    shadow.strategy.revoke(made, 1)
+    assert (shadow.strategy.accepts(made), works(server, live)) == (False, True)
+    left = shadow.strategy.mint(None)
+    use(server, left)
+    shadow.clear()
+    assert (works(server, left), works(server, live)) == (False, True)
+    shadow.clear()
+
+
+@pytest.mark.parametrize("unlisted", [{"list": None}, {"list": listing(where=None)}], ids=["no list", "no where"])
+def test_a_key_that_a_killed_rehearsal_could_leave_unseen_is_never_made(
+    server: RestApi, unlisted: dict[str, Any]
+) -> None:
+    with pytest.raises(UnsupportedOperation, match="does not list whose a key is"):
+        opened(server, **unlisted).shadow("kt_rehearsal_0123456789")

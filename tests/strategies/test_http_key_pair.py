@@ -20,7 +20,7 @@ from tests.contracts.strategy import Case, StrategyContract
 from tests.support.key_pair_api import SLOTS, KeyPairApi, verified
 from tests.support.rest_api import Said
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(8, of="file")
 
 PATH = "apps/contract"
 KEYS = CryptographyKeys()

@@ -24,7 +24,7 @@ from tests.support.lab import fresh
 from tests.support.rest_api import RestApi
 from tests.support.sshd import Sshd
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(8, of="file")]
 
 PATH = "apps/contract"
 LIBRARY = Library()

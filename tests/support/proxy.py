@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -15,6 +16,7 @@ from keyturn.agent.proxy.callers import Placeholders
 from keyturn.agent.proxy.gateway import Gateway, Misuse, Passage
 from keyturn.agent.proxy.routes import Route
 from keyturn.catalogue.routes import RouteSettings
+from keyturn.cli.programs.proxy_routes import identity_tokens
 from keyturn.client.client import SecretClient
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import Sensitive
@@ -87,26 +89,30 @@ class Proxied:
             self.gateway.told(Notice(SECRET_REVOKED, PATH, version, MADE, replaced=False))
 
 
-def route_settings(url: str, **changes: Any) -> dict[str, Any]:
-    return {
+def route_settings(service_url: str, **changes: Any) -> dict[str, Any]:
+    """A route's settings with these changes, of which None removes a key."""
+    settings = {
         "secret": PATH,
         "field": "key",
-        "url": f"{url}/v1",
+        "url": f"{service_url}/v1",
         "allow": [{"methods": ["GET", "HEAD", "POST"], "paths": ["/**"]}],
         "callers": ["trainer"],
         **changes,
     }
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 @contextmanager
 def proxied(
-    service: Service, routes: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any
+    service: Service,
+    routes: Mapping[str, Mapping[str, Any]] | None = None,
+    counts: Path | None = None,
+    **changes: Any,
 ) -> Iterator[Proxied]:
     """A proxy before ``service``, whose one route has these changes; or other routes, by name."""
     every = routes or {"openai": changes}
     settings = {
-        name: RouteSettings.model_validate(route_settings(service.url) | dict(changed))
-        for name, changed in every.items()
+        name: RouteSettings.model_validate(route_settings(service.url, **changed)) for name, changed in every.items()
     }
     source = MemorySource()
     source.put(PATH, {"key": KEY.format(1)})
@@ -115,7 +121,15 @@ def proxied(
         client.get(PATH)
         made = Proxied(service, source, client, {name: Route(name, model) for name, model in settings.items()})
         placeholders = Placeholders({name: Sensitive(text) for name, text in PLACEHOLDERS.items()})
-        made.gateway = Gateway(client, lambda: made.routes, lambda: placeholders, made.events.append)
+        identities = {name: identity_tokens(name, r.identity) for name, r in settings.items() if r.identity}
+        made.gateway = Gateway(
+            client,
+            lambda: made.routes,
+            lambda: placeholders,
+            made.events.append,
+            identities=lambda: identities,
+            counts=counts,
+        )
         stack.callback(made.gateway.close)
         agent = Agent(client, PlainNames, on_notice=made.gateway.told)
         made.url = stack.enter_context(serving(agent, NoEntrance(made.gateway.watch), streamer=made.gateway))

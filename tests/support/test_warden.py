@@ -16,7 +16,7 @@ from tests.support.hooks import eventually
 from tests.support.sampling import ROOT
 from tests.support.warden import MARK, marked
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 SERVERS = {"bao", "postgres", "mariadbd", "redis-server", "sleep"}
 

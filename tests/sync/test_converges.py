@@ -23,7 +23,7 @@ from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.support.lab import Lab
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 NAMES = ("a", "b", "c")
 STORES = ("one", "two")

@@ -157,7 +157,7 @@ def children() -> list[int]:
     return [pid for pid in pids if b"keyturn.sync_processes.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
     workspace = opened(lab, pushed)
     with child(lab, workspace) as other:
@@ -166,7 +166,7 @@ def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
     assert_one_version_each(lab, pushed)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab: Lab, pushed: Pushed) -> None:
     workspace = opened(lab, pushed)
     with child(lab, workspace) as other:
@@ -183,7 +183,7 @@ def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab:
     assert_one_version_each(lab, pushed)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_a_worker_process_that_dies_before_it_begins_leaves_its_part_to_the_others(
     lab: Lab, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from keyturn.tokens.library import SHIPPED, load_formats, recognise
 from keyturn.tokens.model import TokenFormat
 from tests.support.leaked_tokens import make_token, with_wrong_checksum
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 FORMATS = load_formats()
 NAMES = sorted(FORMATS)
 

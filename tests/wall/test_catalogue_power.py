@@ -365,6 +365,25 @@ def test_no_file_that_logs_this_machine_in_is_sent_as_a_token(file: str, tmp_pat
         assert "stores.mine.token_file: no catalogue may name files there" in flaw
 
 
+ROUTE = 'url: "https://api.example.com", allow: [{ paths: [/**] }], callers: [trainer]'
+EXCHANGE = 'exchange: { url: "https://evil.example.com/token", form: { assertion: "{{identity}}" } }'
+
+
+def test_a_workloads_token_goes_to_the_hosts_of_the_operators_file_alone(tmp_path: Path) -> None:
+    catalogue, text = make(tmp_path / "catalogue"), f"{ROUTE}, identity: {{ token_file: /srv/ours/token, {EXCHANGE} }}"
+    allowed = operators_file(tmp_path, hosts=["api.example.com:443"], files=["/srv/ours"])
+    (flaw,) = problems(catalogue, f"routes:\n  mine: {{ {text} }}\n", {VARIABLE: str(allowed)})
+    assert "routes.mine.identity.exchange.url: the operator's file does not allow this host" in flaw
+
+
+def test_the_pods_own_token_is_no_workloads_token(tmp_path: Path) -> None:
+    catalogue = make(tmp_path / "catalogue")
+    text = f"{ROUTE}, identity: {{ token_file: {SERVICE_ACCOUNT_TOKEN}, {EXCHANGE} }}"
+    env = {VARIABLE: str(operators_file(tmp_path, files=EVERYWHERE))}
+    (flaw,) = problems(catalogue, f"routes:\n  mine: {{ {text} }}\n", env)
+    assert "routes.mine.identity.token_file: it is one of Keyturn's own files" in flaw
+
+
 def test_a_route_sends_a_key_to_the_hosts_of_the_operators_file_alone(tmp_path: Path) -> None:
     catalogue, env = (
         make(tmp_path / "catalogue"),
@@ -396,6 +415,8 @@ def test_a_route_sends_a_key_to_the_hosts_of_the_operators_file_alone(tmp_path: 
         ("stores", "kind: kubernetes, namespace: a, kubeconfig: '/srv/ours/config:FILE'"),
         ("targets", "kind: postgresql, host: evil.example.com, database: a, admin: targets/mine, ca_file: FILE"),
         ("consumers", 'url: "https://evil.example.com", signing_key: webhooks/mine, ca_file: FILE'),
+        ("routes", f"{ROUTE}, identity: {{ token_file: FILE, {EXCHANGE} }}"),
+        ("routes", f"{ROUTE}, identity: {{ token_file: /srv/ours/token, ca_file: FILE, {EXCHANGE} }}"),
         ("access_logs", "kind: hub-file, log_file: FILE"),
         ("access_logs", "kind: cloudtrail-files, directory: FILE"),
         ("hub", 'kind: oidc, discovery_url: "https://evil.example.com", client_id: a, client_secret_file: FILE'),

@@ -13,8 +13,8 @@ import trustme
 from pydantic import ValidationError
 
 from keyturn.catalogue import Catalogue
+from keyturn.core.clear_text import is_loopback, leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, KeyturnError
-from keyturn.core.outbound import is_loopback, leaves_in_clear
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.libpq import guarded, public_authorities, tls

@@ -32,6 +32,8 @@ from keyturn.revocation import run as incidents
 from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.incidents.store import list_incidents
+from keyturn.revocation.objectives.measured import objective_statuses
+from keyturn.revocation.objectives.rehearsing import rehearse
 from keyturn.revocation.selector import Selection
 from keyturn.rights import hub_policies as rules
 from keyturn.rights.check import Comparison, compare, paths_to_ask
@@ -218,7 +220,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     engines = [
         Declared(f"tests/{fresh()}", {**about, "rotation": {"grace": "0s", **rotation}}, {}) for rotation in kinds
     ]
-    declared = [lab.alternating(), lab.single(), lab.generated(), *engines]
+    declared = [lab.alternating(dead_within="60s"), lab.single(), lab.generated(), *engines]
     pushed = [
         secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=[CONSUMER])
         for secret in declared
@@ -249,6 +251,9 @@ def worked(site: Site) -> Site:
     assert {item.action for item in plan(workspace).items} == {Action.IN_SYNC}
     check_logins(workspace, site.catalogue.secrets, whose_turn=False)
     assert renew_credentials(workspace, [site.dynamic]) == {}
+    (rehearsed,) = (path for path, secret in site.catalogue.secrets.items() if secret.dead_within)
+    assert rehearse(workspace, rehearsed).refused is not None
+    assert [status.state for status in objective_statuses(workspace, [rehearsed])] == ["met"]
     assert turn_own_key(workspace, SIGNING, forced=True).changed
     with list_secrets(workspace, MANY), listed_records(workspace, MANY) as records:
         for path in site.catalogue.secrets:

@@ -39,7 +39,7 @@ from tests.flows.site import Architect, Site
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, shared
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
 WALL = WorkspaceNames("wall")
 OURS = "keyturn.project.rotate_secret"

@@ -16,7 +16,7 @@ from tests.support.lab import Lab
 from tests.support.mounts import make_kv
 from tests.wall.rendered import Rendered
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 
 class InVault(Rendered):

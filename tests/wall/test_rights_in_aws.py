@@ -41,7 +41,7 @@ from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.wall.rendered import ORIGIN, end_leaked, opened
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 REGION, ELSEWHERE = "eu-central-1", "eu-west-1"
 ACCOUNT = "123456789012"

@@ -19,7 +19,7 @@ from tests.providers.azure.test_store import CLIENT_SECRET, credential_for
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 WORKER: Final = "rendered for a worker"
 FORBIDDEN: Final = 403

@@ -23,7 +23,7 @@ from tests.deployments.emulators.test_gcp_secret_manager import connected
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 PROJECT: Final = "keyturn-rights"
 SECRETS: Final = f"projects/{PROJECT}/secrets"

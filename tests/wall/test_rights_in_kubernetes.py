@@ -19,7 +19,7 @@ from tests.support.cluster import NAMESPACE, Cluster, running
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 WORKLOAD: Final = "api"
 

@@ -20,7 +20,7 @@ from keyturn.rights.accounts import accounts_at, target_documents
 from local.emulators.gcp_iam.emulator import Conduct, Emulator
 from local.emulators.gcp_iam.server import Server
 
-pytestmark = pytest.mark.sampled(19, of="files")
+pytestmark = pytest.mark.sampled(37, of="files")
 
 PROJECT: Final = "keyturn-keys"
 ACCOUNT: Final = f"app@{PROJECT}.iam.gserviceaccount.com"

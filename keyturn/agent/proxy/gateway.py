@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 from keyturn.agent.caller_auth import names_this_host
 from keyturn.agent.http import Caller, HttpRequest
@@ -16,8 +17,8 @@ from keyturn.agent.proxy.callers import Placeholders, user_of
 from keyturn.agent.proxy.client_link import ClientLink
 from keyturn.agent.proxy.exchange import Exchange
 from keyturn.agent.proxy.failures import ProxyFailure
-from keyturn.agent.proxy.limits import Allowance, Meter
-from keyturn.agent.proxy.routes import Route, is_query, split_target
+from keyturn.agent.proxy.limits import Allowance, Meter, open_counts
+from keyturn.agent.proxy.routes import PREFIX, Route, is_query, split_target
 from keyturn.agent.proxy.service_link import ServiceLinks
 from keyturn.agent.wire import FORWARDED
 from keyturn.client.client import SecretClient
@@ -69,6 +70,20 @@ class Passing:
     secret: Secret | None = None
 
 
+class IdentityTokens(Protocol):
+    """The tokens that a service gives for a workload identity."""
+
+    @property
+    def kept(self) -> str | None:
+        """The token in use, unless it ends soon."""
+
+    def token(self) -> str:
+        """The token in use, or a new one; blocks. Raises KeyturnError."""
+
+    def forget(self) -> None:
+        """Make the next request get a new one."""
+
+
 @dataclass(frozen=True)
 class Revocation:
     notice: Notice
@@ -78,7 +93,9 @@ class Revocation:
 class Gateway:
     """Passes requests on, in one event loop. ``routes`` and ``placeholders`` are asked for each request.
 
-    ``on_notice`` takes a notice for the client, ``report`` hears of each passage and sighting.
+    ``on_notice`` takes a notice for the client, ``report`` hears of each passage and sighting. ``identities`` are the
+    tokens of the routes with a workload identity, by name, asked for each request. ``counts`` is a private directory
+    for what callers have used today.
     """
 
     def __init__(
@@ -88,7 +105,11 @@ class Gateway:
         placeholders: Callable[[], Placeholders],
         report: Callable[[Passage | Misuse], object],
         on_notice: Callable[[Notice], object] | None = None,
+        identities: Callable[[], Mapping[str, IdentityTokens]] = dict,
+        counts: Path | None = None,
     ) -> None:
+        self._counts = counts
+        self._identities = identities
         self._client = client
         self._routes = routes
         self._placeholders = placeholders
@@ -130,6 +151,8 @@ class Gateway:
 
     def close(self) -> None:
         self._readers.shutdown(wait=False, cancel_futures=True)
+        for allowance in self._allowances.values():
+            allowance.close()
 
     def admit(self, link: ClientLink, request: HttpRequest) -> Exchange:
         """Begin to pass a request on; its body follows. Raises ProxyFailure."""
@@ -152,9 +175,9 @@ class Gateway:
         passing, route = self._open.pop(exchange), exchange.route
         passing.allowance.add(exchange.meter)
         if exchange.status == HTTPStatus.UNAUTHORIZED and failure is None:
-            self._refresh(route.settings.secret)
+            self._refresh(route)
         version, counted = passing.secret.version if passing.secret else None, exchange.meter
-        place = (route.name, route.settings.secret, version, exchange.method, exchange.status)
+        place = (route.name, route.secret, version, exchange.method, exchange.status)
         self._report(Passage(passing.caller, *place, counted.sent, counted.returned, failure.code if failure else ""))
 
     def _admit(self, request: HttpRequest, user: str | None, name: str) -> tuple[str, Route]:
@@ -172,7 +195,7 @@ class Gateway:
         raise ProxyFailure(HTTPStatus.FORBIDDEN, "not_a_caller", "This caller has no route of this name.")
 
     def _pass_on(self, link: ClientLink, request: HttpRequest, caller: str, route: Route, below: str) -> Exchange:
-        limits, path = route.settings.limits, route.settings.secret
+        limits, path = route.settings.limits, route.secret
         if not route.allows(request.method, below):
             text = f"Route {route.name} does not allow {request.method} at this path."
             raise ProxyFailure(HTTPStatus.FORBIDDEN, "not_allowed", text)
@@ -184,13 +207,16 @@ class Gateway:
             raise failures.credential_revoked(route.name, "The route stays closed until the proxy is restarted.")
         allowance = self._allowance(route, caller)
         allowance.begin(route.name)
-        secret = self._client.kept(path)
+        identity = self._identities()[route.name] if route.settings.identity else None
+        secret = self._client.kept(path) if path else None
         target = f"{route.base}{below}?{request.query}" if request.query else f"{route.base}{below}"
         meter = Meter(limits.budget.usage if limits.budget else ())
         exchange = Exchange(link, request, route, target, meter)
         self._open[exchange] = Passing(caller, allowance)
         if secret:
             self._begin(exchange, secret)
+        elif identity and (token := identity.kept):
+            exchange.begin(self._links, *route.header(token))
         else:
             fetching = asyncio.get_running_loop().create_task(self._fetch(exchange))
             self._fetching.add(fetching)
@@ -198,15 +224,20 @@ class Gateway:
         return exchange
 
     async def _fetch(self, exchange: Exchange) -> None:
-        """Read the secret, and begin."""
-        path = exchange.route.settings.secret
+        """Read the secret, or get a token, and begin."""
+        route, loop = exchange.route, asyncio.get_running_loop()
         try:
-            secret = await asyncio.get_running_loop().run_in_executor(self._readers, self._client.get, path)
-            if exchange.over:
-                return
-            # A notice may have come meanwhile.
-            self._begin(exchange, self._client.kept(path) or secret)
-            exchange.push()
+            if route.settings.identity:
+                token = await loop.run_in_executor(self._readers, self._identities()[route.name].token)
+                if not exchange.over:
+                    exchange.begin(self._links, *route.header(token))
+            else:
+                secret = await loop.run_in_executor(self._readers, self._client.get, route.secret)
+                if not exchange.over:
+                    # A notice may have come meanwhile.
+                    self._begin(exchange, self._client.kept(route.secret) or secret)
+            if not exchange.over:
+                exchange.push()
         except ProxyFailure as failure:
             exchange.cut(failure)
         except KeyturnError as error:
@@ -227,12 +258,13 @@ class Gateway:
     def _allowance(self, route: Route, caller: str) -> Allowance:
         allowance = self._allowances.get((route.name, caller))
         if allowance is None:
-            allowance = self._allowances[route.name, caller] = Allowance(route.settings.limits)
+            file = open_counts(self._counts, route.name, caller) if self._counts else None
+            allowance = self._allowances[route.name, caller] = Allowance(route.settings.limits, file=file)
         return allowance
 
     def _unusable(self, route: Route, error: KeyturnError) -> ProxyFailure:
         log.warning("route %s: %s", route.name, error)
-        revocation = self._revocations.get(route.settings.secret)
+        revocation = self._revocations.get(route.secret)
         if revocation and not revocation.notice.replaced:
             return failures.credential_revoked(route.name, "It has no replacement yet.")
         if isinstance(error, TransientError):
@@ -241,15 +273,19 @@ class Gateway:
         text = f"The credential of route {route.name} is missing or can't be used. The proxy's log has the reason."
         return ProxyFailure(HTTPStatus.BAD_GATEWAY, "credential_unusable", text)
 
-    def _refresh(self, path: str) -> None:
-        """Read a secret again whose value was refused: a notice may have been lost."""
-        now = asyncio.get_running_loop().time()
-        if now - self._refreshed.get(path, float("-inf")) >= REFRESH_PAUSE:
-            self._refreshed[path] = now
-            self._readers.submit(self._client.refresh, path)
+    def _refresh(self, route: Route) -> None:
+        """Read a secret again whose value was refused, as a notice may have been lost; forget a refused token."""
+        now, key = asyncio.get_running_loop().time(), route.secret or f"{PREFIX}{route.name}"
+        if now - self._refreshed.get(key, float("-inf")) < REFRESH_PAUSE:
+            return
+        self._refreshed[key] = now
+        if route.settings.identity:
+            self._identities()[route.name].forget()
+        else:
+            self._readers.submit(self._client.refresh, route.secret)
 
     def _report_refusal(self, caller: str, route: Route, request: HttpRequest, failure: ProxyFailure) -> None:
-        place = (route.name, route.settings.secret, None, request.method, int(failure.status))
+        place = (route.name, route.secret, None, request.method, int(failure.status))
         self._report(Passage(caller, *place, 0, 0, failure.code))
 
     def _renew(self) -> None:

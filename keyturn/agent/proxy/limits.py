@@ -1,18 +1,25 @@
 """Limits of each caller of a route: requests in a minute, and bytes and usage in a day.
 
-The counts are in memory, so a restart forgets them.
+The counts of the day can be in a file of each caller, where a restarted process finds them.
 """
 
 import json
+import logging
+import os
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from keyturn.agent.proxy.failures import ProxyFailure
 from keyturn.catalogue.routes import RouteLimits
+
+log = logging.getLogger(__name__)
 
 MINUTE: Final = 60.0
 DAY: Final = 86_400
@@ -20,19 +27,30 @@ EVENT_BYTES: Final = 1_048_576
 """Bytes of an answer, or of one line of its events, that are searched for usage."""
 BYTES_EACH: Final = 4
 """Bytes of an answer without usage that count one: about the length of a token of English text."""
+COUNTS: Final = struct.Struct("<qqq")
+"""A caller's file: the day since 1970, and its bytes and usage."""
 
 
 @dataclass
 class Allowance:
-    """What one caller has used of a route. ``clock`` is monotonic, ``today`` in seconds since 1970."""
+    """What one caller has used of a route. ``clock`` is monotonic, ``today`` in seconds since 1970.
+
+    ``file`` is the descriptor of the caller's file, if there is one.
+    """
 
     limits: RouteLimits
     clock: Callable[[], float] = time.monotonic
     today: Callable[[], float] = time.time
+    file: int | None = None
     _begun: deque[float] = field(default_factory=deque)
     _day: int = 0
     _bytes: int = 0
     _usage: int = 0
+
+    def __post_init__(self) -> None:
+        stored = b"" if self.file is None else os.pread(self.file, COUNTS.size, 0)
+        if len(stored) == COUNTS.size:
+            self._day, self._bytes, self._usage = (max(0, number) for number in COUNTS.unpack(stored))
 
     def begin(self, route: str) -> None:
         """Count a request. Raises ProxyFailure above a limit."""
@@ -57,11 +75,32 @@ class Allowance:
         self._next_day()
         self._bytes += meter.sent + meter.returned
         self._usage += meter.usage
+        if self.file is not None:
+            try:
+                os.pwrite(self.file, COUNTS.pack(self._day, self._bytes, self._usage), 0)
+            except OSError as error:
+                log.warning("the counts of today are lost at the next restart: %s", error.strerror)
+
+    def close(self) -> None:
+        """Close the caller's file. Later counts are in memory alone."""
+        if self.file is not None:
+            os.close(self.file)
+            self.file = None
 
     def _next_day(self) -> None:
         day = int(self.today()) // DAY
         if day != self._day:
             self._day, self._bytes, self._usage = day, 0, 0
+
+
+def open_counts(directory: Path, route: str, caller: str) -> int | None:
+    """A descriptor of the caller's file; None where it can't be opened, so that the counts are in memory alone."""
+    file = directory / f"{route}.{quote(caller, safe='')}"
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        log.warning("%s: %s: the counts of today are lost at the next restart", file, error.strerror)
+        return None
 
 
 def _over(text: str, retry_after: int) -> ProxyFailure:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from keyturn.catalogue.routes import VALUE, RouteSettings
+from keyturn.catalogue.routes import VALUE, CredentialPlace, RouteSettings
 from keyturn.client.secrets import Secret
 from keyturn.core.errors import Invalid
 from keyturn.core.text import templates
@@ -107,6 +107,11 @@ class Route:
         port = parts.port or PORTS[parts.scheme]
         return Origin(parts.hostname or "", port, parts.scheme == "https", self.settings.ca_file or "")
 
+    @property
+    def secret(self) -> str:
+        """The path of the secret whose field is the credential; empty where a workload identity gives it."""
+        return "" if self.settings.identity else self.settings.secret or ""
+
     @cached_property
     def base(self) -> str:
         """The path of the service's base URL, without a slash at its end."""
@@ -115,12 +120,14 @@ class Route:
     @cached_property
     def fixed(self) -> tuple[Header, ...]:
         """Headers of every request."""
-        return (b"host", self.place.authority.encode()), (b"accept-encoding", b"identity")
+        more = self.settings.identity.headers.items() if self.settings.identity else ()
+        added = ((name.lower().encode(), text.encode("latin-1")) for name, text in more)
+        return (b"host", self.place.authority.encode()), (b"accept-encoding", b"identity"), *added
 
     @cached_property
     def withheld(self) -> frozenset[str]:
         """Headers of the caller that are not passed on."""
-        return DROPPED | {self.settings.credential.header.lower()}
+        return DROPPED | {self._credential.header.lower()}
 
     def allows(self, method: str, path: str) -> bool:
         """Whether a request for this path below the route is passed on."""
@@ -131,10 +138,15 @@ class Route:
 
     def credential(self, secret: Secret) -> tuple[Header, tuple[bytes, ...]]:
         """The header that carries the credential, and its secret forms. Raises NotFound, Invalid."""
-        value, place = secret.field(self.settings.field).reveal(), self.settings.credential
-        if not value or not all("!" <= character <= "~" for character in value):
+        value = secret.field(self.settings.field).reveal()
+        if not is_sendable(value):
             problem = f"its field {self.settings.field} can't be sent in a header"
             raise Invalid("use", secret.path, problem, "Store the key alone, in ASCII and without spaces")
+        return self.header(value)
+
+    def header(self, value: str) -> tuple[Header, tuple[bytes, ...]]:
+        """The header that carries this credential, and its secret forms."""
+        place = self._credential
         if place.basic_user is not None:
             pair = base64.b64encode(f"{place.basic_user}:{value}".encode())
             return (b"authorization", b"Basic " + pair), (value.encode(), pair)
@@ -159,9 +171,18 @@ class Route:
         below = f"{origin}{self.base}/"
         return f"{PREFIX}{self.name}/{absolute.removeprefix(below)}" if absolute.startswith(below) else absolute
 
+    @property
+    def _credential(self) -> CredentialPlace:
+        return self.settings.identity.credential if self.settings.identity else self.settings.credential
+
     @cached_property
     def _url(self) -> SplitResult:
         return urlsplit(self.settings.url)
+
+
+def is_sendable(value: str) -> bool:
+    """Whether a header can carry this credential."""
+    return bool(value) and all("!" <= character <= "~" for character in value)
 
 
 def split_target(path: str) -> tuple[str, str] | None:

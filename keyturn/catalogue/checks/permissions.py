@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,9 +18,9 @@ from keyturn.catalogue.files.problems import KeyPath
 from keyturn.catalogue.files.signature import FILE as SIGNATURE
 from keyturn.catalogue.files.signature import covered_files
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
+from keyturn.core.clear_text import is_loopback, leaves_in_clear
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
-from keyturn.core.outbound import is_loopback, leaves_in_clear
 from keyturn.settings.directories import cache_directory, sources_directory, state_directory
 from keyturn.settings.fields import Model
 from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
@@ -52,8 +52,8 @@ PID_FILE: Final = "pid_file"
 REDIRECTS: Final = "allowed_redirect_uris"
 """The key of the pages that receive a login's code, which opens the hub for that person."""
 
-NESTED: Final = ("login", "exchange")
-"""Keys whose mappings may name further hosts."""
+NESTED: Final = ("login", "exchange", "identity")
+"""Keys whose mappings may name further hosts and files."""
 
 PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
@@ -136,7 +136,7 @@ class Surroundings:
 
 
 def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
-    files = FileRules.of(made, around)
+    files = FileRules(made, around)
     for section in LEADING:
         for name, model in made[section].items():
             flaws = (_other_place(section, name, model), _hosts(model, around), _accounts(model, around))
@@ -250,32 +250,46 @@ class FileRules:
     ``code`` directories of programs, ``written`` those that the catalogue writes.
     """
 
-    files: tuple[str, ...]
-    directories: tuple[str, ...]
-    processes: tuple[str, ...]
-    own: frozenset[str]
-    logins: tuple[str, ...]
-    code: tuple[str, ...]
-    catalogue: str
-    written: frozenset[str]
+    made: Models
+    around: Surroundings
 
-    @staticmethod
-    def of(made: Models, around: Surroundings) -> "FileRules":
-        policy = around.policy
-        writing = (*made["stores"].values(), *made["consumers"].values(), *made["access_logs"].values())
-        return FileRules(
-            tuple(map(_real, policy.files)),
-            tuple(map(_real, policy.directories)),
-            tuple(map(_real, policy.processes)),
-            frozenset(map(_real, _own_files(around))),
-            (*map(_of_home, HOME), *_own_directories(around.env)),
-            tuple(_code(around.env)),
-            _real(str(around.directory)),
-            frozenset(_real(entry.directory) for entry in writing if _writes(entry)),
-        )
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        return tuple(map(_real, self.around.policy.files))
+
+    @cached_property
+    def directories(self) -> tuple[str, ...]:
+        return tuple(map(_real, self.around.policy.directories))
+
+    @cached_property
+    def processes(self) -> tuple[str, ...]:
+        return tuple(map(_real, self.around.policy.processes))
+
+    @cached_property
+    def own(self) -> frozenset[str]:
+        return frozenset(map(_real, _own_files(self.around)))
+
+    @cached_property
+    def logins(self) -> tuple[str, ...]:
+        return (*map(_of_home, HOME), *_own_directories(self.around.env))
+
+    @cached_property
+    def code(self) -> tuple[str, ...]:
+        return tuple(_code(self.around.env))
+
+    @cached_property
+    def catalogue(self) -> str:
+        return _real(str(self.around.directory))
+
+    @cached_property
+    def written(self) -> frozenset[str]:
+        writing = (self.made[section] for section in ("stores", "consumers", "access_logs"))
+        return frozenset(_real(entry.directory) for section in writing for entry in section.values() if _writes(entry))
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
         for key, value in model:
+            if key in NESTED and isinstance(value, Model):
+                yield from (((key, *path), message, remedy) for path, message, remedy in self.find_flaws(value))
             names_file = key.endswith("_file") or (key in FILES and key not in getattr(model, "WORDS", ()))
             if not isinstance(value, str) or not names_file:
                 continue

@@ -18,9 +18,9 @@ from keyturn.catalogue.operator.backups import BackupSettings
 from keyturn.catalogue.operator.hourly_limits import LimitSettings
 from keyturn.catalogue.operator.own_keys import OwnKeySettings
 from keyturn.catalogue.operator.partners import OrganisationName, PartnerSettings
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
-from keyturn.core.outbound import is_loopback
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.settings.credential_files import CredentialFileSettings
 from keyturn.settings.fields import Line, Model, matching, refused

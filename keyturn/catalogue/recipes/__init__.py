@@ -1,7 +1,15 @@
-"""Recipes: YAML files that hold the settings of one kind of credential, or of one store, of one product."""
+"""Recipes: YAML files with the settings of one kind of credential, one store or one workload identity."""
 
 from keyturn.catalogue.recipes.expand import expand_recipes
-from keyturn.catalogue.recipes.library import Library, StoreLibrary
-from keyturn.catalogue.recipes.model import Recipe, StoreRecipe
+from keyturn.catalogue.recipes.library import IdentityLibrary, Library, StoreLibrary
+from keyturn.catalogue.recipes.model import IdentityRecipe, Recipe, StoreRecipe
 
-__all__ = ["Library", "Recipe", "StoreLibrary", "StoreRecipe", "expand_recipes"]
+__all__ = [
+    "IdentityLibrary",
+    "IdentityRecipe",
+    "Library",
+    "Recipe",
+    "StoreLibrary",
+    "StoreRecipe",
+    "expand_recipes",
+]

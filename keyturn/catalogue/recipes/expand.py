@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue.files.parse import CatalogueEntry, ParsedFiles
 from keyturn.catalogue.files.problems import CatalogueInvalid, KeyPath, Problem
-from keyturn.catalogue.recipes.library import AnyLibrary, Library, StoreLibrary
-from keyturn.catalogue.recipes.model import AnyRecipe, Recipe, StoreRecipe
+from keyturn.catalogue.recipes.library import AnyLibrary, IdentityLibrary, Library, StoreLibrary
+from keyturn.catalogue.recipes.model import AnyRecipe, IdentityRecipe, Recipe, StoreRecipe
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
 from keyturn.strategies.registry import STRATEGIES
@@ -30,18 +31,19 @@ class _Flawed(Exception):
 
 
 def expand_recipes(read: ParsedFiles) -> ParsedFiles:
-    """The same entries, with the recipes of secrets, targets and stores filled in.
+    """The same entries, with the recipes of secrets, targets, stores and routes filled in.
 
     Problems name the line in the catalogue. An entry whose recipe can't be filled in is left out.
     """
-    credentials, stores = Library(read.recipes), StoreLibrary(read.recipes)
-    problems = [*read.problems, *_own_problems(credentials), *_own_problems(stores)]
+    credentials, stores, identities = (part(read.recipes) for part in (Library, StoreLibrary, IdentityLibrary))
+    problems = [*read.problems, *chain.from_iterable(map(_own_problems, (credentials, stores, identities)))]
     entries = dict(read.entries)
     complete, indexable = read.complete, True
     parts: tuple[tuple[str, KeyPath, AnyLibrary[Any], Callable[[dict[str, Any], Any], dict[str, Any]]], ...] = (
         ("secrets", ("rotation",), credentials, _rotation),
         ("targets", (), credentials, _target),
         ("stores", (), stores, _store),
+        ("routes", ("identity",), identities, _identity),
     )
     for section, where, library, fill in parts:
         entries[section] = dict(read.entries[section])
@@ -58,8 +60,8 @@ def expand_recipes(read: ParsedFiles) -> ParsedFiles:
                 entries[section].pop(name)
                 complete = complete and section == "secrets"
             else:
-                entries[section][name] = entry.holding({**entry.data, "rotation": made} if where else made)
-    problems += [*credentials.broken, *stores.broken]
+                entries[section][name] = entry.holding({**entry.data, where[0]: made} if where else made)
+    problems += [*credentials.broken, *stores.broken, *identities.broken]
     return replace(read, entries=entries, problems=problems, complete=complete, indexable=indexable)
 
 
@@ -84,7 +86,7 @@ def _inside(data: Any, where: KeyPath) -> Any:
 def _recipe(data: Mapping[str, Any], library: AnyLibrary[R]) -> R:
     name = data[RECIPE]
     if not isinstance(name, str) or name not in library:
-        remedy = advice(str(name), library, f"`keyturn {library.command} list` shows them all.")
+        remedy = advice(str(name), library, f"`{library.listing}` shows them all.")
         raise _Flawed((RECIPE,), "no recipe has this name", remedy)
     try:
         return library[name]
@@ -160,6 +162,19 @@ def store_settings(recipe: StoreRecipe, values: Mapping[str, Any]) -> dict[str, 
     return {"kind": STORE_KIND, **address, **filled, CONSTANTS: constants}
 
 
+def _identity(data: dict[str, Any], library: IdentityLibrary) -> dict[str, Any]:
+    recipe = _recipe(data, library)
+    if recipe.identity is None:
+        remedy = f"`keyturn fade --kind {data[RECIPE]}` shows how programs use it."
+        raise _Flawed((RECIPE,), "only the service's own SDK can use this identity", remedy)
+    if fixed := sorted(data.keys() & recipe.identity.keys()):
+        raise _Flawed((fixed[0],), f"the recipe {data[RECIPE]} sets this", "Remove it.")
+    rest = {key: value for key, value in data.items() if key != PARAMETERS}
+    values = _values(data, recipe, recipe.named(recipe.identity))
+    filled: dict[str, Any] = _filled(recipe.identity, values)
+    return filled | rest
+
+
 def _values(data: Mapping[str, Any], recipe: AnyRecipe, needed: Iterable[str]) -> dict[str, Any]:
     parameters = data.get(PARAMETERS) or {}
     if not isinstance(parameters, dict):
@@ -219,6 +234,10 @@ def _example_entries(name: str, recipe: AnyRecipe) -> Iterator[tuple[str, str, d
     if isinstance(recipe, StoreRecipe):
         login = {RECIPE: name, "token_file": "/etc/keyturn/files/example"}
         yield "stores", "store", store_settings(recipe, recipe.examples) | recipe.defaults | login
+    if isinstance(recipe, IdentityRecipe) and recipe.identity:
+        filled: dict[str, Any] = _filled(recipe.identity, recipe.examples)
+        allowed = {"url": "https://service.example.com", "allow": [{"paths": ["/**"]}], "callers": ["example"]}
+        yield "routes", "identity", {**allowed, "identity": {**filled, "token_file": "/run/example"}}
     if isinstance(recipe, Recipe):
         rotation = rotation_settings(recipe, recipe.examples) | recipe.defaults | {RECIPE: name}
         if recipe.takes_target:

@@ -1,7 +1,8 @@
 """Finds recipes: those that are shipped, those of installed packages, and those in the catalogue's own folder.
 
-Kinds of credential and stores are two parts of the same library: a store's recipe is in the folder ``stores`` of the
-package that brings it, and in a catalogue's folder its file ends in ``.store.recipe.yaml``.
+Kinds of credential, stores and workload identities are parts of the same library: a store's recipe is in the folder
+``stores`` of the package that brings it, and in a catalogue's folder its file ends in ``.store.recipe.yaml``. Those of
+identities are in ``identities``, and end in ``.identity.recipe.yaml``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from keyturn.catalogue.files.parse import RECIPE_ENDING, CatalogueEntry, Convert
 from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.files.reading import read_file
 from keyturn.catalogue.files.syntax import NotYaml, compose
-from keyturn.catalogue.recipes.model import AnyRecipe, Recipe, StoreRecipe
+from keyturn.catalogue.recipes.model import AnyRecipe, IdentityRecipe, Recipe, StoreRecipe
 
 SHIPPED: Final = Path(__file__).parents[2] / "recipes"
 GROUP: Final = "keyturn.recipes"
@@ -41,7 +42,9 @@ class AnyLibrary(Mapping[str, R], Generic[R]):
 
     model: type[R]
     command: ClassVar[str] = "recipe"
-    """The group of commands that lists and shows them."""
+    """The command, or the group of them, that shows them."""
+    listing: ClassVar[str] = "keyturn recipe list"
+    """The command that lists them."""
     folder: ClassVar[str] = ""
     ending: ClassVar[str] = ""
 
@@ -50,7 +53,7 @@ class AnyLibrary(Mapping[str, R], Generic[R]):
         named = {
             stem.removesuffix(self.ending): (file, (own or {})[file])
             for file, stem in stems.items()
-            if stem.endswith(StoreLibrary.ending) == bool(self.ending)
+            if next((ending for ending in ENDINGS if stem.endswith(ending)), "") == self.ending
         }
         self.own = {name: read for name, read in named.items() if self._file(name) is None}
         self.taken = {name: file for name, (file, _) in named.items() if name not in self.own}
@@ -140,8 +143,23 @@ class StoreLibrary(AnyLibrary[StoreRecipe]):
 
     model = StoreRecipe
     command = "store"
+    listing = "keyturn store list"
     folder = "stores"
     ending = ".store"
+
+
+class IdentityLibrary(AnyLibrary[IdentityRecipe]):
+    """The workload identities."""
+
+    model = IdentityRecipe
+    command = "fade"
+    listing = "keyturn fade --kinds"
+    folder = "identities"
+    ending = ".identity"
+
+
+ENDINGS: Final = (StoreLibrary.ending, IdentityLibrary.ending)
+"""What sets the files of a part apart in a catalogue's folder."""
 
 
 def _folders(entry: EntryPoint) -> Sequence[Path]:

@@ -189,6 +189,30 @@ class Recipe(AnyRecipe):
         return self.target is not None or STRATEGIES[self.strategy].needs_target()
 
 
+class IdentityRecipe(AnyRecipe):
+    """How a service gives short-lived tokens to workloads that have an identity of their own."""
+
+    category: Category
+    """The field that the service belongs to."""
+    replaces: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """The recipes, and strategies without a recipe, whose keys the identity replaces."""
+    identity: dict[str, Value] | None = None
+    """A route's identity but for token_file; none where only the service's own SDK can use its tokens."""
+    audience: Line
+    """The audience that the workload's own token needs."""
+    trust: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """The steps that make the service trust the workload, which may name {{issuer}}, {{subject}} and {{audience}}."""
+    lives: Line
+    """How long a token of the service lives."""
+    notes: tuple[Line, ...] = ()
+    """What else to know."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        self.check_texts("trust", self.identity, *self.trust, self.audience)
+        return self
+
+
 class StoreFacts(Model):
     """What a person wants to know before pushing copies there."""
 

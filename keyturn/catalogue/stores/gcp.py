@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.core.outbound import is_loopback
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.ports.stores import Details
 from keyturn.core.rights import gcp_rights
 from keyturn.core.rights.rights import CopyRights, Document

@@ -86,7 +86,7 @@ def find_recipe(library: "AnyLibrary[R]", name: str) -> "R":
     if name in library:
         return library[name]
     near = likely(name, library)
-    hint = f"Did you mean {near}?" if near else f"List them: keyturn {library.command} list"
+    hint = f"Did you mean {near}?" if near else f"List them: {library.listing}"
     raise NotFound("read", f"{library.command} {name}", "there is no recipe of this name", hint)
 
 

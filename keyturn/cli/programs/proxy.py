@@ -29,7 +29,7 @@ from keyturn.cli.programs.programs import (
     seconds_of,
     wrong,
 )
-from keyturn.cli.programs.proxy_routes import Routes, gateway_of, placeholder_folder, proxy_posts
+from keyturn.cli.programs.proxy_routes import Routes, counts_folder, gateway_of, placeholder_folder, proxy_posts
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def proxy(
         client = stack.enter_context(SecretClient(opener(), policy=CachePolicy(ttl=kept_for), policies=policies))
         hub = opened_hub(stack, opener)
         posts = proxy_posts(stack, hub, post_to, poster)
-        gateway = gateway_of(stack, client, routes, posts, client.told, access_log=access_log)
+        counts = counts_folder(port)
+        gateway = gateway_of(stack, client, routes, posts, client.told, access_log=access_log, counts=counts)
 
         def use(catalogue: "Catalogue") -> None:
             routes.use(catalogue)

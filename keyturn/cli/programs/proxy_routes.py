@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from keyturn.agent.proxy.gateway import Gateway
     from keyturn.agent.proxy.routes import Route
     from keyturn.catalogue import Catalogue
+    from keyturn.catalogue.routes import IdentitySettings
     from keyturn.client.client import SecretClient
     from keyturn.client.posts import AccessPosts
     from keyturn.core.notifications.notices import Notice
     from keyturn.core.ports.hub import StatePort
+    from keyturn.providers.http.workload_tokens import WorkloadTokens
 
 FOLDER: Final = "keyturn-placeholders"
 
@@ -29,6 +31,7 @@ class Routes:
         self.directory = directory
         self._mode = mode
         self.named: dict[str, Route] = {}
+        self.identities: dict[str, WorkloadTokens] = {}
         self.placeholders: Placeholders
         self.use(catalogue)
 
@@ -48,8 +51,20 @@ class Routes:
         for name in callers:
             make_token(self.directory / name, self._mode)
         tokens = {name: read_token(self.directory / name) for name in callers}
+        made = {
+            name: identity_tokens(name, route.identity) for name, route in catalogue.routes.items() if route.identity
+        }
+        # A request that is being admitted may still be for a route that is gone.
+        self.identities = {**self.identities, **made}
         self.named = {name: Route(name, settings) for name, settings in catalogue.routes.items()}
         self.placeholders = Placeholders(tokens)
+
+
+def identity_tokens(name: str, identity: "IdentitySettings") -> "WorkloadTokens":
+    """The tokens of the route of this name. Raises Invalid."""
+    from keyturn.providers.http.workload_tokens import WorkloadTokens
+
+    return WorkloadTokens(f"route {name}", Path(identity.token_file), identity.exchange, identity.ca_file)
 
 
 def placeholder_folder(option: Path | None) -> Path:
@@ -57,6 +72,20 @@ def placeholder_folder(option: Path | None) -> Path:
     from keyturn.agent.token_file import default_file
 
     return option or default_file(os.environ).with_name(FOLDER)
+
+
+def counts_folder(port: int) -> Path | None:
+    """The directory of what callers have used today, of the proxy at this port; None where none can be made."""
+    from keyturn.core.files import make_private_directory
+    from keyturn.settings.directories import state_directory
+
+    try:
+        folder = state_directory() / "proxy" / str(port)
+        make_private_directory(folder)
+    except (OSError, Invalid) as error:
+        note(f"limits of a day begin anew at each start: {error}")
+        return None
+    return folder
 
 
 def gateway_of(
@@ -67,15 +96,24 @@ def gateway_of(
     on_notice: "Callable[[Notice], object]",
     *,
     access_log: bool,
+    counts: Path | None,
 ) -> "Gateway":
     from keyturn.agent.proxy.gateway import Gateway
     from keyturn.agent.proxy.trail import PassageTrail
 
     trail = PassageTrail(posts, note if access_log else None)
-    gateway = Gateway(client, lambda: routes.named, lambda: routes.placeholders, trail.report, on_notice)
+    gateway = Gateway(
+        client,
+        lambda: routes.named,
+        lambda: routes.placeholders,
+        trail.report,
+        on_notice,
+        lambda: routes.identities,
+        counts,
+    )
     stack.callback(gateway.close)
     try:
-        client.get_many({route.settings.secret for route in routes.named.values()})
+        client.get_many({route.secret for route in routes.named.values() if route.secret})
     except KeyturnError as error:
         note(f"{error}. Its routes answer 502 or 503 until it can be read")
     return gateway

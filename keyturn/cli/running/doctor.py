@@ -90,9 +90,7 @@ def in_prefect(names: WorkspaceNames, api: str, declared: "Catalogue") -> "list[
         insist_on_api(names.own)
     except KeyturnError as error:
         return [unseen(checks.AREA, "server", error)]
-    results: list[CheckResult] = asyncio.run(
-        checks.check_prefect(api, names, declared.unneeded_queues, declared.targets)
-    )
+    results: list[CheckResult] = asyncio.run(checks.check_prefect(api, names, declared.unneeded, declared.targets))
     return results
 
 

@@ -210,7 +210,25 @@ def incident_numbers(workspace: "Workspace") -> Numbers:
 
     now, listed = workspace.clock(), list_open(workspace)
     oldest = max(((now - incident.opened_at).total_seconds() for incident in listed), default=0.0)
-    return samples_alone(incidents_open={(): len(listed)}, incident_oldest_seconds={(): oldest})
+    return samples_alone(
+        incidents_open={(): len(listed)}, incident_oldest_seconds={(): oldest}, **objective_samples(workspace)
+    )
+
+
+def objective_samples(workspace: "Workspace") -> dict[str, Samples]:
+    """Collect how many objectives of revocations are met, missed, overdue or unknown; nothing without any."""
+    paths = [path for path, secret in workspace.catalogue.secrets.items() if secret.dead_within]
+    if not paths:
+        return {}
+    from keyturn.revocation.objectives.measured import STATES, objective_statuses
+
+    statuses = objective_statuses(workspace, paths)
+    counts = Counter(status.state for status in statuses)
+    last = [status.last.refused for status in statuses if status.last and status.last.refused is not None]
+    return {
+        "revocation_objectives": {(state,): counts[state] for state in STATES},
+        "revocation_dead_seconds": {(): max(last)} if last else {},
+    }
 
 
 def access_numbers(workspace: "Workspace") -> Numbers:

@@ -24,7 +24,7 @@ from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
 from keyturn.cli.programs.programs import CertOption, KeyOption, insist_on_http, wrong
-from keyturn.core.outbound import is_loopback
+from keyturn.core.clear_text import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

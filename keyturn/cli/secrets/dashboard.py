@@ -69,6 +69,7 @@ LEVELS: Final = {
     Grade.UNKNOWN: Level.UNKNOWN,
     Grade.FAILED: Level.BAD,
 }
+OBJECTIVE_LEVELS: Final = {"met": Level.WELL, "missed": Level.BAD, "overdue": Level.BAD, "unknown": Level.UNKNOWN}
 NOTIFIED: Final = (Answer.TOLD, Answer.SENT, Answer.INCIDENT)
 
 
@@ -89,6 +90,7 @@ class Drawing:
     def board(self) -> Dashboard:
         incidents, unseen = self._incidents()
         drills, undrilled = self._drills()
+        objectives, unmeasured = self._objectives()
         others = [*self._health(), *incidents, *self._unreviewed(), *self._hub()]
         others += [*self._authorities(), *self._keys(), *self._parts()]
         return Dashboard(
@@ -96,10 +98,11 @@ class Drawing:
             os.environ.get("VAULT_ADDR", ""),
             self.workspace.catalogue.id,
             list(map(self._secret, self.overview.secrets)),
-            [*others, *drills],
+            [*others, *drills, *objectives],
             list(self.overview.counts.items()),
-            [*unseen, *undrilled],
+            [*unseen, *undrilled, *unmeasured],
             secret_pages(self.workspace.catalogue.secrets),
+            self.overview.static_keys,
         )
 
     def _secret(self, status: "SecretStatus") -> SecretLine:
@@ -145,6 +148,22 @@ class Drawing:
             return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
         except KeyturnError as error:
             return [], [f"drills: {error.text}"]
+
+    def _objectives(self) -> tuple[list[OtherLine], list[str]]:
+        """How long revoked credentials still worked, for each secret with an objective."""
+        declared = [path for path, secret in sorted(self.workspace.catalogue.secrets.items()) if secret.dead_within]
+        if not declared:
+            return [], []
+        from keyturn.revocation.objectives.measured import objective_statuses
+
+        try:
+            statuses = objective_statuses(self.workspace, declared)
+        except KeyturnError as error:
+            return [], [f"time to dead: {error.text}"]
+        return [
+            OtherLine("time to dead", status.path, OBJECTIVE_LEVELS.get(status.state, Level.SOON), status.words)
+            for status in statuses
+        ], []
 
     def _unreviewed(self) -> Iterator[OtherLine]:
         for glass in self.overview.unreviewed:

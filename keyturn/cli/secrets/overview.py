@@ -1,6 +1,6 @@
 """The state of the whole workspace for `keyturn status` and the dashboard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -91,6 +91,8 @@ class Overview:
     incidents: "list[Incident] | KeyturnError" = field(default_factory=list)
     """The open incidents, or why they could not be listed."""
     health: "list[CheckResult]" = field(default_factory=list)
+    static_keys: int = 0
+    """The keys left that a workload identity can replace."""
     assessment: "Assessment" = field(default_factory=lambda: Assessment())
 
 
@@ -162,7 +164,17 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
         active_grants(workspace),
         workspace.watch.look(workspace.hub),
         outcome_of(lambda: list_open(workspace)),
+        static_keys=count_static_keys(workspace, secrets),
     )
+
+
+def count_static_keys(workspace: "Workspace", secrets: "Sequence[SecretStatus]") -> int:
+    """The keys left that a workload identity can replace; one whose state is unknown counts."""
+    from keyturn.catalogue.recipes import IdentityLibrary
+    from keyturn.inventory.static_keys import replaceable
+
+    paths = {key.path for key in replaceable(workspace.catalogue, IdentityLibrary())}
+    return sum(s.path in paths and not s.ended_by and bool(s.error or s.rotated_at) for s in secrets)
 
 
 def hub_status(workspace: "Workspace") -> HubStatus | None:

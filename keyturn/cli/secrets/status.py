@@ -152,6 +152,7 @@ def show_overview(stack: LocalStack | None, services: list[StackService], overvi
                 "access": [grant.to_data() for grant in overview.grants],
                 "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
+                "static_keys_left": overview.static_keys,
                 "health": {
                     "state": overview.assessment.state,
                     "failed": list(overview.assessment.failed),
@@ -190,6 +191,8 @@ def show_overview(stack: LocalStack | None, services: list[StackService], overvi
     for check in overview.health:
         if check.grade is not Grade.WELL:
             note(f"{check.name}: {check.words}{f'. {check.remedy}' if check.remedy else ''}")
+    if overview.static_keys:
+        note(f"{overview.static_keys} static keys left that a workload identity can replace: `keyturn fade` lists them")
     for line in overview.assessment.lines():
         note(line)
     return None

@@ -4,6 +4,7 @@ Modelled on the Vault database plugin (few verbs, extensible requests, absent is
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -15,6 +16,8 @@ EXPIRES_AT = "expires_at"
 """Candidate field with its expiry, RFC 3339, read by the schedule."""
 TOKEN_ACCESSOR = "token_accessor"
 """Field with the accessor of the token that requested a lease, to end both; may be empty."""
+SHADOW: Final = "kt_rehearsal_"
+"""The beginning of the name of each throw-away credential; nothing with another name is removed with one."""
 NO_CREDENTIAL: Final = frozenset({EXPIRES_AT, TOKEN_ACCESSOR})
 """Fields that grant no access: versions that differ only here hold the same credential."""
 
@@ -180,6 +183,35 @@ class Renews(Protocol):
         """Renew a credential that expires before its replacement. Called every few minutes."""
 
 
+Sessions = Callable[[], int]
+"""Counts the open sessions of an account."""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A throw-away credential next to a secret's own, to rehearse its end.
+
+    ``strategy`` never touches the secret's own credential. ``clear`` ends and removes everything of the shadow's name;
+    absent is success. ``hold`` opens a session with the credential and gives what counts such sessions, None where it
+    can't. ``needs_fields``: the secret's other fields are needed to create one.
+    """
+
+    strategy: Strategy
+    clear: Callable[[], None]
+    hold: Callable[[SecretFields], AbstractContextManager[Sessions | None]] | None = None
+    needs_fields: bool = False
+
+
+class MakesShadows(Protocol):
+    """Capability: can create a throw-away credential of the same kind at the same target."""
+
+    def shadow(self, name: str) -> Shadow:
+        """The throw-away credential of this name, which begins with SHADOW; changes nothing.
+
+        Raises UnsupportedOperation, with the reason, if what a killed rehearsal left could not be found again.
+        """
+
+
 class AccountTarget(Protocol):
     """A system with accounts and passwords. Errors are named ``{target}:{account}``."""
 
@@ -248,6 +280,16 @@ class AccountTarget(Protocol):
 
     def close(self) -> None:
         """Release connections."""
+
+
+class DropsShadows(Protocol):
+    """Capability: removes accounts of rehearsals, and holds a session with one."""
+
+    def drop_shadow(self, account: str) -> None:
+        """Remove the account. Absent is success. Raises Invalid for a name without SHADOW."""
+
+    def hold_session(self, account: str, password: Sensitive) -> AbstractContextManager[Sessions | None]:
+        """A session that stays open, and what counts the account's sessions; None if it may not open one."""
 
 
 class LeavesSessions(Protocol):

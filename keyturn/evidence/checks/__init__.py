@@ -30,6 +30,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "reads-watched": records.reads_watched,
     "records-kept": records.records_kept,
     "restore-tested": records.restore_tested,
+    "revocation-tested": records.revocation_tested,
     "rotated-in-period": rotation.rotated_in_period,
     "rotation-automated": rotation.rotation_automated,
     "rotation-in-time": rotation.rotation_in_time,

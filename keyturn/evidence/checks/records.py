@@ -1,10 +1,11 @@
 """Checks of the records: the ledger's integrity, the actors, values shown, and incidents."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.evidence.checks.judging import DAY, insist_seen, of_period
-from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part
+from keyturn.evidence.checks.judging import DAY, insist_seen, judge, of_period, rows_of
+from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part, SecretFact
 from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
 from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id
 from keyturn.pages.words import count_noun, list_names
@@ -122,6 +123,38 @@ def restore_tested(facts: Facts) -> CheckResult:
         f"{count_noun(len(drills), 'restore drill')} in the period. The last one, on {last.at:%Y-%m-%d}: {last.note}."
     )
     return CheckResult(verdict, (words,), {"drills": len(drills)}, _numbers(drills))
+
+
+TESTS: Final = frozenset({"drill", "rehearse"})
+"""The ledger actions that measure a revocation."""
+REFUSED_AFTER: Final = re.compile(r"\brefused after (\d+\.\d+) s")
+"""How the notes of drills and rehearsals say when the target refused."""
+
+
+@of_period
+def revocation_tested(facts: Facts) -> CheckResult:
+    """Whether each objective of a revocation was measured in the period, and met by the last drill or rehearsal."""
+    if hidden := insist_seen(facts, Part.LEDGER):
+        return hidden
+    secrets = [secret for secret in facts.secrets if secret.dead_within]
+    if not secrets:
+        return nothing_of("No secret has an objective of a revocation (dead_within).")
+    marks = [mark for mark in facts.ledger.marks if mark.action in TESTS and mark.outcome != "begun"]
+    tests = {mark.secret: mark for mark in marks}
+    wrong = {secret.path: why for secret in secrets if (why := _misses(secret, tests.get(secret.path)))}
+    good = "Its last drill or rehearsal of the period was refused by the target within the objective"
+    last = tuple(tests[secret.path] for secret in secrets if secret.path in tests)
+    return judge(facts, "revocation-tested", secrets, wrong, good, entries=_numbers(last), rows=rows_of(secrets))
+
+
+def _misses(secret: SecretFact, test: LedgerMark | None) -> str:
+    if test is None:
+        return "no revocation was tested in the period"
+    seconds = REFUSED_AFTER.search(test.note) if test.outcome == "done" else None
+    if seconds is None:
+        return f"on {test.at:%Y-%m-%d} its credential was not seen to be refused"
+    limit = secret.dead_within.total_seconds() if secret.dead_within else 0.0
+    return f"refused after {seconds[1]} s, and the objective is {limit:.0f} s" if float(seconds[1]) > limit else ""
 
 
 CONSENT: Final = frozenset({"approved", "approve access", "break glass", "review", "review access"})

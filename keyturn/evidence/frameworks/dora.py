@@ -26,7 +26,7 @@ DORA: Final = Framework(
             "7(3)",
             "Keys are replaced when lost or compromised",
             "There are methods that replace keys which were lost, compromised or damaged.",
-            ("incidents-closed", "logins-work"),
+            ("incidents-closed", "revocation-tested", "logins-work"),
         ),
         Control(
             "7(4)",

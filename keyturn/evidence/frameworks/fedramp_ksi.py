@@ -43,7 +43,7 @@ FEDRAMP_KSI: Final = Framework(
             "KSI-IAM-SUS",
             "Responding to Suspicious Activity",
             "Privileged accounts are disabled or secured by automation when something is suspicious.",
-            ("incidents-closed", "reads-watched"),
+            ("incidents-closed", "revocation-tested", "reads-watched"),
             "Suspicious activity that does not show in reads of secrets.",
         ),
         Control(

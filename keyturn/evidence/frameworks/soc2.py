@@ -30,7 +30,7 @@ SOC2: Final = Framework(
             "CC6.2",
             "Credentials are issued and removed",
             "Credentials are issued to registered and authorised people, and removed once authorisation ends.",
-            ("old-credentials-ended", "incidents-closed", "second-person"),
+            ("old-credentials-ended", "incidents-closed", "revocation-tested", "second-person"),
             "How people come and go: that is the identity provider's.",
         ),
         Control(

@@ -151,7 +151,7 @@ def serve_numbers(
             "serve", f"the worker's numbers at {variables[VARIABLE]}", problem, "Install keyturn[serve]"
         ) from None
     from keyturn.agent.sockets import open_at
-    from keyturn.core.outbound import is_loopback
+    from keyturn.core.clear_text import is_loopback
     from keyturn.providers.vault.logins.files import read_login
     from keyturn.serving.certificates import CertificateFiles
     from keyturn.serving.endpoint import Endpoint, answering

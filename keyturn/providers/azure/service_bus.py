@@ -13,9 +13,9 @@ from urllib.parse import quote
 import requests
 from azure.core.credentials import TokenCredential
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notifications.messages import TAKEN, SignedMessage
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import rest
 from keyturn.providers.deliver_notices import DOING

@@ -19,8 +19,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 from google.cloud.storage import Client  # type: ignore[import-untyped]
 
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
-from keyturn.core.outbound import is_loopback
 from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 from keyturn.providers.outbound import open_anywhere
 

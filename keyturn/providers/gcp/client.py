@@ -11,8 +11,8 @@ from google.api_core.client_options import ClientOptions
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import Invalid
-from keyturn.core.outbound import is_loopback
 from keyturn.providers.outbound import LARGEST_ANSWER
 
 # At DEBUG the SDK's transport logs complete requests and answers, including payloads.

@@ -9,7 +9,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 
 from keyturn.core import errors
-from keyturn.core.outbound import is_loopback
+from keyturn.core.clear_text import is_loopback
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.outbound import open_anywhere

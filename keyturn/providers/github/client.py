@@ -14,8 +14,8 @@ import requests
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.outbound import keep_to

@@ -81,7 +81,7 @@ class ApiLogin:
             return self._requested(settings, self._values({}))
         jwt, now = self._signed(settings), self._clock()
         if settings.exchange is None:
-            return _kept_until(jwt, settings.lifetime, now)
+            return kept_until(jwt, settings.lifetime, now)
         return self._requested(settings.exchange, self._values({"jwt": jwt.reveal()}))
 
     def _signed(self, settings: SignedJwtSettings) -> Sensitive:
@@ -105,7 +105,7 @@ class ApiLogin:
         if token is None:
             hint = "Correct `token` of the login, in the catalogue"
             raise Invalid(SIGN_IN, self.name, "the answer to its token request holds no token", hint)
-        return _kept_until(token, _life(answer.text(settings.expires), now), now)
+        return kept_until(token, life_of(answer.text(settings.expires), now), now)
 
     def _keys(self) -> KeyMaker:
         try:
@@ -116,11 +116,12 @@ class ApiLogin:
         return CryptographyKeys()
 
 
-def _kept_until(token: Sensitive, life: timedelta, now: datetime) -> KeptToken:
+def kept_until(token: Sensitive, life: timedelta, now: datetime) -> KeptToken:
+    """The token, to be replaced a little before its end."""
     return KeptToken(token, now + life - min(LONGEST_MARGIN, life / 10))
 
 
-def _life(expires: Sensitive | None, now: datetime) -> timedelta:
+def life_of(expires: Sensitive | None, now: datetime) -> timedelta:
     """Return how long a token lives, by seconds from now or by a time."""
     text = expires.reveal() if expires else ""
     if text.isascii() and text.isdecimal() and len(text) < 10:

@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 import requests
 from urllib3 import connectionpool
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, read_json, shortfall
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text import statements, templates

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import requests
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.schedule.renewal_info import RenewalWindow
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.connection_errors import RemoteServer, from_connection

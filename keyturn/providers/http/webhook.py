@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import requests
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import HEALTH_PATH, NOTICE_PATH
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.tracing import traceparent
 from keyturn.providers.answers import untrusted
 from keyturn.providers.connection_errors import RemoteServer, from_connection

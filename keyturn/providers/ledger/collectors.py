@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from keyturn.core.clear_text import is_set
 from keyturn.core.errors import Invalid
-from keyturn.core.outbound import is_set
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Collector
 

@@ -8,8 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.connection_errors import RemoteServer, from_connection

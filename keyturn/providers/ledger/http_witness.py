@@ -5,8 +5,8 @@ from typing import Final
 
 import requests
 
+from keyturn.core.clear_text import leaves_in_clear
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Rewritten, Unavailable
-from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.witness.cosignatures import WitnessKey
 from keyturn.ledger.witness.cosigner import SIZE_TYPE, build_request, parse_size
 from keyturn.ledger.witness.requests import OtherSize

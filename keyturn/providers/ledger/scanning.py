@@ -5,7 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
@@ -41,15 +41,16 @@ def scan_side_by_side(
     if not isinstance(source, SqliteCopy) or count < 2 or size < enough:
         return scan_entries(source, ends)
     first, *others = parts(source.file, size, ends, count)
-    running = [(part, started(part)) for part in others]
-    scan = first.scan(source)
-    for part, process in running:
-        rest = answer(process)
-        if scan.whole:
-            scan = scan.followed_by(rest or part.scan(source))
-        else:
-            # The rest is invalid; key entries in it are still reported.
-            scan.marked += rest.marked if rest else []
+    with ExitStack() as stack:
+        running = [(part, stack.enter_context(started(part))) for part in others]
+        scan = first.scan(source)
+        for part, process in running:
+            rest = answer(process)
+            if scan.whole:
+                scan = scan.followed_by(rest or part.scan(source))
+            else:
+                # The rest is invalid; key entries in it are still reported.
+                scan.marked += rest.marked if rest else []
     return scan
 
 
@@ -61,13 +62,18 @@ def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[Sc
         yield ScanOrder(file, [*inside, last] if last else inside, begun + 1, last)
 
 
-def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
+@contextmanager
+def started(part: ScanOrder) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process that scans a part. It has ended when the block ends."""
     command = [sys.executable, "-m", __name__]
     root = Path(__file__).absolute().parents[3]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
-    with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as order:
-        order.write(pickle.dumps(part))
-    return process
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as process:
+        try:
+            with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as order:
+                order.write(pickle.dumps(part))
+            yield process
+        finally:
+            process.kill()
 
 
 def answer(process: "subprocess.Popen[bytes]") -> Scan | None:

@@ -17,8 +17,8 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from keyturn import __version__
+from keyturn.core.clear_text import is_loopback
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
-from keyturn.core.outbound import is_loopback
 from keyturn.ledger.formats import Format, Severity, severity
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.connection_errors import RemoteServer, from_connection

@@ -19,6 +19,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import parse_dsn
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
+from keyturn.core.ports.strategies import SHADOW, Sessions
 from keyturn.core.ports.tracing import current_span
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection, keyword_pairs, percent_decoded, url
@@ -62,6 +63,8 @@ NO_TRUST: Final = re.compile(
     r"certificate verify failed|server certificate for|root certificate|SSL was required|does not support SSL"
 )
 
+CHANGED_MEANWHILE: Final = re.compile(r"could not open relation|cache lookup failed|concurrently (updated|deleted)")
+"""PostgreSQL reports these as internal errors, such as ``REASSIGN OWNED`` while an application drops a table."""
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 
 
@@ -221,6 +224,25 @@ class PostgreSQL:
             return 0
         return sessions.end_sessions(lambda: self.transaction(doing, account), oid, self._named(account))
 
+    def drop_shadow(self, account: str) -> None:
+        if not account.startswith(SHADOW):
+            raise Invalid("drop", self._named(account), "it is no account of a rehearsal", "Drop it by hand")
+        with self.transaction("drop", account) as cursor:
+            if accounts.lock_account(cursor, account) is not None:
+                cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(account)))
+
+    @contextmanager
+    def hold_session(self, account: str, password: Sensitive) -> Iterator[Sessions | None]:
+        try:
+            connection = self._connect(account, password)
+        except psycopg2.OperationalError as error:
+            if not KEPT_OUT.search(str(error)):
+                raise self._translated(error, "log in as", account) from None
+            yield None
+            return
+        with closing(connection):
+            yield lambda: self.sessions(account)
+
     def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
         with self._asking("ask for the rights on", ", ".join(sorted(accounts))) as cursor:
             return missing_grants(cursor, accounts)
@@ -311,6 +333,9 @@ class PostgreSQL:
             case pg.LockNotAvailable() | pg.DeadlockDetected():
                 hint = "Nothing of this was changed: run it again, until the locks are to be had"
                 return Unavailable(doing, name, "others hold locks that it needs", hint)
+            case pg.InternalError_() if CHANGED_MEANWHILE.search(str(error)):
+                problem = "another session changed or dropped one of the objects meanwhile"
+                return Unavailable(doing, name, problem, "Nothing of this was changed: run it again")
             case pg.DependentObjectsStillExist():
                 problem = "it owns or may use something in another database, so it stays there, and can't log in"
                 return Invalid(doing, name, problem, f"Run `DROP OWNED BY {account}` in that database")

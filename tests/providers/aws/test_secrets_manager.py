@@ -20,6 +20,7 @@ from pytest_httpserver import HTTPServer
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
+from keyturn.core.rights.posture import Safety
 from keyturn.core.rights.rights import CopyRights
 from keyturn.core.store_limits import AWS_SECRETS_MANAGER
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager, version_id
@@ -412,6 +413,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         store.relabel(remote, marks_for(value), Details(description="Another"), there)
         raw.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=["eu-west-1"])
         put(store, remote, fresh_value(), 2)
+        assert all(seen.safety is not Safety.UNSEEN for seen in store.posture([remote]))
         assert actions(daily) - {"UpdateSecretVersionStage"} <= made
         with pytest.raises(Denied):
             store.purge(remote)
