@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,3 +129,35 @@ def test_what_made_way_is_reported_where_the_rotation_then_fails(desk: Desk) -> 
     failed = desk.run("rotate", secret.path, "--now", "--local")
     assert failed.exit_code == 1
     assert f"the credential before version 2 (username {secret.users[0]}) was not ended" in failed.stderr
+
+
+def test_a_stack_of_a_distribution_that_is_not_installed_ends_no_status(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where ``keyturn-local`` was uninstalled, or another checkout's stack is here."""
+    desk.declare(secret := desk.lab.generated())
+    (home := tmp_path / "left").mkdir()
+    (home / "stack.json").write_text("{}")
+    monkeypatch.setenv("KEYTURN_HOME", str(home))
+    for module in [name for name in sys.modules if name.partition(".")[0] == "local"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "local", None)
+    done = desk.run("status", "--json")
+    status = json.loads(done.stdout)
+    assert [one["path"] for one in status["secrets"]] == [secret.path]
+    assert status["stack"] is None
+    assert f"the services of the local stack in {home} are unknown" in done.stderr
+    assert "pip install 'keyturn[local]'" in done.stderr
+
+
+def test_json_of_a_hub_that_does_not_answer_says_that_all_is_unknown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.declare(desk.lab.generated())
+    monkeypatch.setenv("VAULT_TOKEN", "s.refused")
+    done = desk.run("status", "--json")
+    assert done.exit_code != 0
+    health = json.loads(done.stdout)["health"]
+    assert health["state"] == "unknown"
+    assert health["unknown"]
+    assert "error: " in done.stderr

@@ -11,6 +11,7 @@ from typing import Any, Final
 from keyturn.core.ports.hub import ROTATED_AT
 from local.openbao import binary
 from tests.platform.guest import PATH, ROOT, Guest, guide
+from tests.platform.kept import document
 from tests.platform.servers import NAMES, PLACE
 
 WORKERS: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
@@ -220,7 +221,7 @@ class Installation:
         """Whether no rotation is open, and no credential before it still works; one that may end is ended."""
         self.guest.command("keyturn", "retire", SECRET, "--local", environment=self.settings)
         status = self.guest.command("keyturn", "status", "--json", environment=self.settings)
-        (secret,) = json.loads(status.stdout)["secrets"]
+        (secret,) = document(status)["secrets"]
         return secret["rotation"] is None
 
     def make_due(self) -> None:

@@ -1,12 +1,13 @@
 """A process in namespaces. It is gone, with all that it has started and mounted, when it or its maker ends."""
 
+import json
 import os
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from local.support.process import Process
 
@@ -67,6 +68,12 @@ def output(done: "subprocess.CompletedProcess[str]") -> str:
     """What a command printed. Fails with what it said unless it ended with 0."""
     assert done.returncode == 0, f"{done.args}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def document(done: "subprocess.CompletedProcess[str]") -> Any:
+    """The JSON that a command printed, with whatever code it ended. Fails with what it said if it printed none."""
+    assert done.stdout, f"{done.args} ended with {done.returncode} and printed nothing: {done.stderr[-3000:]}"
+    return json.loads(done.stdout)
 
 
 def given(environment: Mapping[str, str]) -> list[str]:

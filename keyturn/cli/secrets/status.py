@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from keyturn.cli.copies.grouped import CopyFailure, failure_lines
-from keyturn.cli.environment import known_stack, opened_workspace
+from keyturn.cli.environment import home_directory, known_stack, opened_workspace
 from keyturn.cli.failures import UNKNOWN, say
 from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, layout_of
 from keyturn.cli.output import encodable, note, when, write_json, write_names, write_table, write_text
@@ -96,8 +96,7 @@ def drawing(show: Callable[[], object]) -> str:
 
 
 def show_status(catalogue: Path | None, layout: Layout) -> int:
-    stack = known_stack()
-    services = services_of(stack) if stack else []
+    stack, services = stack_and_services()
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
     if stopped and not os.environ.get("VAULT_ADDR"):
         note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
@@ -106,17 +105,31 @@ def show_status(catalogue: Path | None, layout: Layout) -> int:
     return show_secrets(stack, services, catalogue, layout)
 
 
+def stack_and_services() -> tuple[LocalStack | None, list[StackService]]:
+    """Return the local stack here and its services, or a note and nothing if they can't be read."""
+    try:
+        stack = known_stack()
+        return stack, services_of(stack) if stack else []
+    except KeyturnError as error:
+        note(f"the services of the local stack in {home_directory()} are unknown: {error}")
+        return None, []
+
+
 def show_secrets(stack: LocalStack | None, services: list[StackService], catalogue: Path | None, layout: Layout) -> int:
-    """Show services and secrets, and return the exit code. If the hub fails, still show the services."""
+    """Show services and secrets, and return the exit code.
+
+    If the hub fails, still show the services, and in JSON what is unknown.
+    """
     from keyturn.cli.secrets.dashboard import Drawing
 
     try:
         with opened_workspace(catalogue, looking=True) as workspace:
             overview = overview_of(workspace)
             overview = replace(overview, assessment=assess(Drawing(workspace, overview).board()))
-    except KeyturnError:
-        if services:
-            show_overview(stack, services, Overview(), layout)
+    except KeyturnError as error:
+        if services or layout is Layout.JSON:
+            unknown = Overview(assessment=Assessment(unknown=(error.text,)))
+            show_overview(stack, services, unknown, layout)
         raise
     show_overview(stack, services, overview, layout)
     return 0 if layout is Layout.NAME else overview.assessment.code
