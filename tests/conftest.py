@@ -18,7 +18,7 @@ import pytest
 import typer.testing
 
 from local.support.ports import RANGE, RANGE_VARIABLE, free_port
-from tests.support import collecting, sampling, shards, warden
+from tests.support import collecting, durations, retry, sampling, shards, warden
 from tests.support.loose import LOOSE_LIMITS
 from tests.support.sampling import ROOT
 
@@ -82,6 +82,11 @@ WORKERS: Final[list[int]] = []
 """The pids of the processes that run tests for this one."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option of these tests."""
+    parser.addoption(durations.OPTION, action="store_true", help="show which files and fixtures take the time")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let all processes of this run draw the same samples, compile what they import once, and end with it."""
     # To compile what tests import takes each process 10 s, and each child that imports Keyturn half a second.
@@ -94,6 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # To make its commands of Typer's declarations takes 60 ms each time.
     typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
     choose_ports_apart()
+    retry.list_failures(config)
+    config.pluginmanager.register(durations.Durations(config))
     warden.watch()
     warden.end_tidily_when_terminated(WORKERS)
     try:
