@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 
 from keyturn.core.errors import NotFound, Unavailable
 from local.database_server import STATE, DatabaseServer
-from local.debian import Program, program, within_reach
+from local.debian import Program, within_reach
+from local.programs import find_program
 from local.support.files import write_private
 from local.support.process import Account
 from local.support.tls import certificate_in
@@ -126,7 +127,7 @@ class MariaDB(DatabaseServer):
 
 def _server(account: Account | None) -> Program:
     """The server's program, and its plugins, where the account can run it. Raises NotFound, Unavailable."""
-    server = program("mariadbd", "mariadb-server-core", "mariadb-server")
+    server = find_program("mariadbd")
     if not (_share(server) / SYSTEM_TABLES[0]).exists():
         raise NotFound("find", "mariadb", f"{_share(server)} holds no system tables", "Install mariadb-server-core")
     return within_reach(server, STATE) if account else server

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from local.debian import program
+from local.programs import find_program
 from local.support.files import kept_secret, private_directory, write_private
 from local.support.ports import LOOPBACK
 from local.support.process import Process
@@ -70,7 +70,7 @@ class Redis:
         if not self.users.exists():
             write_private(self.users, self._first_users())
         write_private(self._config, "".join(f"{name} {value}\n" for name, value in self._settings().items()))
-        server = program("redis-server", "redis-server")
+        server = find_program("redis-server")
         self.process.start(
             [str(server.path), str(self._config.resolve())],
             ready=lambda: self.process.says(r"Ready to accept connections"),

@@ -29,16 +29,16 @@ from cryptography.fernet import Fernet
 from deployments.prefect_services import MARK
 from keyturn.project.worker.scale_out import settings_remarks, unshared_settings
 from local.compose_prepare import addresses
-from local.debian import program
-from local.debian_postgres import DebianPostgreSQL
 from local.environment import inherited
 from local.openbao import binary
 from local.postgres import PostgreSQL
+from local.programs import find_program
 from local.support.files import write_private
 from local.support.ports import LOOPBACK, free_port, free_ports, in_use
 from local.support.process import Process
 from local.support.tls import Authority
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
+from tests.support.debian_postgres import DebianPostgreSQL
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(37, of="files")]
 
@@ -56,10 +56,10 @@ LOGINS_OF = {
 }
 """Each login of production, and whose it is in the local stack."""
 OTHERS = {
-    "redis": (("redis-server", "redis-server"), ("redis-cli", "redis-tools")),
-    "balancer": (("haproxy", "haproxy"),),
+    "redis": ("redis-server", "redis-cli"),
+    "balancer": ("haproxy",),
 }
-"""The programs of others that containers run, and the packages that tests have them from."""
+"""The programs of others that containers run."""
 HEALTH_PORTS = {"prefect-worker": "health", "revoker": "revoker-health", "notary": "notary-health"}
 HEALTH_NUMBERS = {"health": 8080, "revoker-health": 8081, "notary-health": 8082}
 
@@ -219,7 +219,7 @@ class Production(Containers):
     def environment(self, name: str) -> dict[str, str]:
         if name not in OTHERS:
             return super().environment(name)
-        found = [program(*words) for words in OTHERS[name]]
+        found = [find_program(one) for one in OTHERS[name]]
         libraries = {variable: value for one in found for variable, value in one.environment.items()}
         path = ":".join([*(str(one.path.parent) for one in found), os.environ["PATH"]])
         return inherited() | libraries | {"PATH": path} | dict(self.services[name].get("environment", {}))

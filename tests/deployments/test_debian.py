@@ -123,18 +123,43 @@ def test_what_a_killed_process_left_is_cleared(greeter: Repository, cache: Path)
     assert not (cache / "new-dead").exists()
 
 
-def test_an_installed_program_is_used_where_none_is_unpacked(cache: Path) -> None:
-    assert program("sh", "dash").root is None
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed greeter, in a directory that is not on PATH."""
+    (tmp_path / "sbin").mkdir()
+    file = tmp_path / "sbin" / "keyturn-greeter"
+    file.write_text("#!/bin/sh\n")
+    file.chmod(0o755)
+    monkeypatch.setattr(debian, "SYSTEM_PROGRAMS", (str(file.parent),))
+    return file
+
+
+def test_a_package_goes_before_an_installed_program(greeter: Repository, installed: Path) -> None:
+    assert said_by(program("keyturn-greeter", "keyturn-greeter")) == "good morning\n"
+
+
+def test_an_installed_program_is_used_on_a_system_without_apt(
+    cache: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert program("keyturn-greeter", "keyturn-greeter") == Program(installed, None)
     assert not cache.exists()
 
 
-def test_a_server_in_sbin_is_found_by_who_has_it_not_on_path(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_installed_program_is_used_while_no_package_can_be_fetched_but_not_by_ci(
+    greeter: Repository, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "keyturn-daemon").write_text("#!/bin/sh\n")
-    (tmp_path / "keyturn-daemon").chmod(0o755)
-    monkeypatch.setattr(debian, "SYSTEM_PROGRAMS", (str(tmp_path),))
-    assert program("keyturn-daemon", "keyturn-daemon").path == tmp_path / "keyturn-daemon"
+    greeter.place.rename(greeter.place.with_name("away"))
+    monkeypatch.delenv("CI", raising=False)
+    assert program("keyturn-greeter", "keyturn-greeter") == Program(installed, None)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(Unavailable):
+        program("keyturn-greeter", "keyturn-greeter")
+
+
+def test_a_program_in_a_folder_that_path_does_not_name(greeter: Repository) -> None:
+    greeter.package("keyturn-deep", {"usr/lib/deep/1/bin/keyturn-deep": "#!/bin/sh\necho deep\n"})
+    assert said_by(program("keyturn-deep", "keyturn-deep", folder="usr/lib/deep/1/bin")) == "deep\n"
 
 
 def test_a_system_without_apt_is_told_which_package_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from keyturn.cli.app import app
 from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.settings.hub import HubSettings
-from local.debian import program
 from local.helm import Release, Rendering, render
+from local.programs import find_program
 from tests.support.kubernetes_schemas import VERSIONS, problems
 from tools import manifests
 from tools.manifests import CHART, COMPONENTS, EXAMPLE, KUSTOMIZE, documents, identity, merged, without_helm
@@ -124,7 +124,7 @@ def everything(rendered: tuple[dict[str, Rendering], list[str]]) -> list[Documen
 
 def kustomized(folder: Path) -> list[Document]:
     """What Kustomize builds from a folder."""
-    kubectl = program("kubectl", "kubernetes-client")
+    kubectl = find_program("kubectl")
     environment = {**os.environ, **kubectl.environment}
     command = [str(kubectl.path), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -13,9 +13,9 @@ import pytest
 
 from local import postgres
 from local.database_server import service_account
-from local.debian_postgres import DebianPostgreSQL
 from local.postgres import PostgreSQL
 from local.support.ports import free_port
+from tests.support.debian_postgres import DebianPostgreSQL
 
 
 def query(server: PostgreSQL, statement: str, password: str | None = None) -> str:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from local.debian import program
+from local.programs import find_program
 from tools.metrics_page import NAME, RULES, all_exported, metrics_page
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def rules() -> dict[str, Any]:
 
 
 def promtool(*words: str) -> str:
-    tool = program("promtool", "prometheus")
+    tool = find_program("promtool")
     done = subprocess.run([tool.path, *words], capture_output=True, text=True, check=False, env=tool.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -15,7 +15,8 @@ import yaml
 
 from keyturn.cli.app import app
 from keyturn.project.worker.metrics import VARIABLE
-from local.debian import Program, program
+from local.debian import Program
+from local.programs import find_program
 from tests.support.compose import GIVEN, PRODUCTION, compose_file
 
 ROOT: Final = Path(__file__).parents[2]
@@ -28,17 +29,15 @@ EXPOSURE: Final = 15
 
 @pytest.fixture(scope="module")
 def analyze() -> Program:
-    return program("systemd-analyze", "systemd")
+    return find_program("systemd-analyze")
 
 
 def run(analyze: Program, units: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """``systemd-analyze`` over a folder of units, beside those that systemd brings."""
     root = analyze.root or Path("/")
-    private = next(iter(root.glob("usr/lib/*-linux-*/systemd")), root)
     environment = {
         **os.environ,
         **analyze.environment,
-        "LD_LIBRARY_PATH": f"{analyze.environment.get('LD_LIBRARY_PATH', '')}:{private}",
         "SYSTEMD_UNIT_PATH": f"{units}:{root}/usr/lib/systemd/system",
         "SYSTEMD_LOG_LEVEL": "warning",
     }
@@ -169,7 +168,7 @@ def test_every_unit_that_runs_on_tells_its_numbers_where_the_guide_has_prometheu
     assert {name for name in SERVICES if not numbers_at(name)} == {"keyturn-check.service"}
     (tmp_path / "rules.yaml").write_text((ROOT / "deployments" / "prometheus" / "rules.yaml").read_text())
     (tmp_path / "prometheus.yaml").write_text(example.replace("/etc/prometheus/keyturn-rules", f"{tmp_path}/rules"))
-    tool = program("promtool", "prometheus")
+    tool = find_program("promtool")
     command = [str(tool.path), "check", "config", str(tmp_path / "prometheus.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=tool.environment)
     assert done.returncode == 0, done.stdout + done.stderr

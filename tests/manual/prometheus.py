@@ -15,8 +15,8 @@ import requests
 import yaml
 
 from local import environment
-from local.debian import program
 from local.home import Stack
+from local.programs import find_program
 from local.support.ports import free_port
 from tests.cli.command import ROOT
 from tests.support.hooks import eventually
@@ -123,7 +123,7 @@ def scraping(stack: Stack, directory: Path) -> Iterator[Scraper]:
         "scrape_configs": [{"job_name": "keyturn", "static_configs": [{"targets": [serving(stack), worker]}]}],
     }
     (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    server = program("prometheus", "prometheus")
+    server = find_program("prometheus")
     arguments = [
         str(server.path),
         f"--config.file={directory / 'prometheus.yml'}",

@@ -1,6 +1,6 @@
 """The manual in a real browser: diagrams are drawn, the card is one sheet, and the search answers common questions.
 
-Tried where Chromium and npm are at hand.
+Tried in a deep run: it builds the whole manual, with npm.
 """
 
 import re
@@ -15,13 +15,13 @@ from urllib.parse import quote_plus, urlsplit
 import pytest
 
 from tests.pages.accessibility import LOOKS, violations
-from tests.pages.test_in_chromium import AT_HAND
+from tests.support.sampling import deep
 from tools import manual
 from tools.browser import Tab, opened_browser
 
 pytestmark = [
-    pytest.mark.skipif(not (AT_HAND and shutil.which("npm")), reason="no Chromium or no npm at hand"),
-    pytest.mark.sampled(37, of="files"),
+    pytest.mark.skipif(not deep(), reason="a deep run builds the whole manual"),
+    pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed"),
 ]
 
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from local.debian_postgres import DebianPostgreSQL
 from local.prepare import database, literal, make_role, prepare_database
 from local.support.tls import Authority
+from tests.support.debian_postgres import DebianPostgreSQL
 
 NAMES: Final = ("vault.example.com", "prefect.example.com", "db.example.com")
 """As the guide has them."""

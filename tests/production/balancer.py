@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.debian import unpacked
+from local.programs import find_program
 from local.support.ports import LOOPBACK, free_port, in_use
 from local.support.process import Process
 
@@ -55,7 +55,7 @@ class Balancer:
         self._config.parent.mkdir(parents=True, exist_ok=True)
         parts = [route.backend(name, self.ports[name]) for name, route in self._routes.items()]
         self._config.write_text("\n".join([SETTINGS, *parts]))
-        server = unpacked("haproxy", "usr/sbin/haproxy")
+        server = find_program("haproxy")
         command = [str(server.path), "-db", "-f", str(self._config)]
         ready = lambda: all(map(in_use, self.ports.values()))  # noqa: E731
         self.process.start(command, ready=ready, environment=server.environment)

@@ -26,7 +26,6 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from local.database_server import STATE, passable
-from local.debian_postgres import DebianPostgreSQL
 from local.emulators.aws import LocalAws
 from local.environment import RETENTION, inherited
 from local.home import LoginFiles
@@ -39,6 +38,7 @@ from local.support.process import Process
 from tests.faults.disk import Disk
 from tests.production.balancer import Balancer, Route
 from tests.production.processes import Supervised
+from tests.support.debian_postgres import DebianPostgreSQL
 from tests.support.world import REGION
 
 WORKERS: Final = (("worker-1", "default", WORKER), ("worker-2", "default", WORKER), ("notary", "notary", NOTARY))

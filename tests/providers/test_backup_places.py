@@ -18,13 +18,13 @@ from keyturn.providers.azure.backup_container import BackupContainer
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.gcp.backup_bucket import open_bucket
 from keyturn.wiring.backups import open_place
-from local.azurite import Azurite
 from local.emulators.aws import LocalAws
 from local.emulators.object_stores.azure import AzureBlobServer
 from local.emulators.object_stores.gcs import GcsServer
 from local.emulators.object_stores.state import ObjectState
 from local.support.ports import free_port
 from tests.contracts.backup_place import CHAIN, BackupPlaceContract
+from tests.support.azurite import Azurite
 from tests.support.sampling import deep
 
 pytestmark = pytest.mark.sampled(3, of="file")

@@ -1,6 +1,6 @@
 """SSH keys whose public half a REST API keeps, against a real server that checks signatures."""
 
-import shutil
+import os
 import subprocess
 import traceback
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.http.api_target import HttpApi
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import SshKey, SshKeySettings, fingerprint
+from local.programs import find_program
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.rest_api import RestApi, Said
 
@@ -159,7 +160,6 @@ def test_a_fingerprint_is_the_one_that_openssh_shows(public_key: str) -> None:
     assert fingerprint(f"  {public_key} another comment\n") == VECTORS[public_key]
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH's client is not installed")
 @pytest.mark.parametrize("key", ["ed25519", "rsa-3072", "p-256"])
 def test_openssh_reads_both_halves_and_tells_the_same_fingerprint(server: RestApi, tmp_path: Path, key: str) -> None:
     made = opened(server, key=key, comment="deploy key").mint(None)
@@ -173,7 +173,9 @@ def test_openssh_reads_both_halves_and_tells_the_same_fingerprint(server: RestAp
 
 
 def keygen(*arguments: str) -> str:
-    return subprocess.run(["ssh-keygen", *arguments], capture_output=True, text=True, check=True, timeout=20).stdout
+    found = find_program("ssh-keygen")
+    command, environment = [str(found.path), *arguments], {**os.environ, **found.environment}
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20, env=environment).stdout
 
 
 def test_the_comment_is_the_secrets_path_where_none_is_given(strategy: SshKey) -> None:

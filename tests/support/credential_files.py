@@ -13,7 +13,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.credential_files.formats import FORMATS
 from keyturn.providers.credential_files.target import CredentialFile
 from keyturn.settings.credential_files import CredentialFileSettings, FileFormat
-from local.debian import program
+from local.programs import find_program
 from local.support.files import private_directory, write_private
 from local.support.ports import LOOPBACK, free_port, in_use
 from local.support.process import Process
@@ -28,7 +28,7 @@ class FileServer:
 
     format: ClassVar[FileFormat]
     protocol: ClassVar[str]
-    package: ClassVar[tuple[str, ...]]
+    program: ClassVar[str]
     reloads: ClassVar[bool] = True
     sessions: ClassVar[str] = "kept"
 
@@ -36,11 +36,11 @@ class FileServer:
         self.port = free_port()
         self.directory = directory
         self.file = directory / "accounts"
-        self._process = Process(self.package[0], directory)
+        self._process = Process(self.program, directory)
 
     def __enter__(self) -> Self:
         private_directory(self.directory)
-        self.server = program(*self.package)
+        self.server = find_program(self.program)
         write_private(
             self.file, self.whole([self.line(f"neighbour-{number}", secrets.token_hex(16)) for number in range(2)])
         )
@@ -110,7 +110,7 @@ class FileServer:
 class Mosquitto(FileServer):
     format = FileFormat.MOSQUITTO
     protocol = "mqtt"
-    package = ("mosquitto", "mosquitto")
+    program = "mosquitto"
     sessions = "ended"
 
     def arguments(self) -> list[str]:
@@ -134,7 +134,7 @@ class Mosquitto(FileServer):
 class Nats(FileServer):
     format = FileFormat.NATS
     protocol = "nats"
-    package = ("nats-server", "nats-server")
+    program = "nats-server"
     sessions = "ended"
 
     def arguments(self) -> list[str]:
@@ -162,7 +162,7 @@ class Nats(FileServer):
 class Registry(FileServer):
     format = FileFormat.HTPASSWD
     protocol = "http"
-    package = ("docker-registry", "docker-registry")
+    program = "docker-registry"
     reloads = False
 
     def arguments(self) -> list[str]:
@@ -184,7 +184,7 @@ class Bind(FileServer):
 
     format = FileFormat.TSIG
     protocol = "tsig"
-    package = ("named", "bind9", "bind9-dnsutils", "bind9-utils")
+    program = "named"
 
     def arguments(self) -> list[str]:
         zone = "$TTL 60\n@ IN SOA ns.example.test. admin.example.test. 1 60 60 60 60\n@ IN NS ns.example.test.\n"
@@ -212,5 +212,5 @@ class Bind(FileServer):
         return line.startswith("key")
 
     def more(self) -> list[str]:
-        dig = program("dig", *self.package[1:])
+        dig = find_program("dig")
         return [str(dig.path), dig.environment.get("LD_LIBRARY_PATH", "")]

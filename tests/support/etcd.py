@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 
 from keyturn.core.sensitive import SecretFields
-from local.debian import program
+from local.programs import find_program
 from local.support.files import private_directory
 from local.support.ports import LOOPBACK, free_ports
 from local.support.process import Process
@@ -25,7 +25,7 @@ class Etcd:
         self._process = Process("etcd", directory)
 
     def __enter__(self) -> "Etcd":
-        server = program("etcd", "etcd-server")
+        server = find_program("etcd")
         private_directory(self._directory)
         options = {
             "data-dir": str(self._directory / "data"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 
 from keyturn.core.sensitive import SecretFields
-from local.debian import program
+from local.programs import find_program
 from local.support.files import private_directory, write_private
 from local.support.ports import LOOPBACK, free_ports
 from local.support.process import Process
@@ -24,7 +24,7 @@ class InfluxDb:
         self._process = Process("influxdb", directory)
 
     def __enter__(self) -> "InfluxDb":
-        server = program("influxd", "influxdb")
+        server = find_program("influxd")
         private_directory(self._directory)
         file = self._directory / "influxdb.conf"
         write_private(file, self._settings())

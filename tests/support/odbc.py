@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import KeyturnError, NotFound
-from local.debian import program
+from local.programs import find_program
 
-PARTS = ("odbc-postgresql", "odbc-mariadb", "libpq5", "libmariadb3")
 POSTGRESQL, MARIADB = "psqlodbcw.so", "libmaodbc.so"
 
 CHILD = """
@@ -52,7 +51,7 @@ class Odbc:
 def odbc() -> Iterator[Odbc]:
     """Both drivers. Where they can't be had, the test is passed over and says so, and fails where CI=true."""
     try:
-        found = program("isql", "unixodbc", *PARTS)
+        found = find_program("isql")
         drivers = {name: _driver(found.root or Path("/"), name) for name in (POSTGRESQL, MARIADB)}
     except KeyturnError as error:
         if os.environ.get("CI") == "true":
@@ -73,4 +72,4 @@ def odbc() -> Iterator[Odbc]:
 def _driver(root: Path, name: str) -> Path:
     for path in root.glob(f"usr/lib/*/odbc/{name}"):
         return path
-    raise NotFound("find", name, "the package does not hold it", f"Install {' and '.join(PARTS[:2])}")
+    raise NotFound("find", name, "the package does not hold it", "Install odbc-postgresql and odbc-mariadb")

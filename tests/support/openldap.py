@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from local.debian import Program, program
+from local.debian import Program
+from local.programs import find_program
 from local.support.files import private_directory, write_private
 from local.support.ports import LOOPBACK
 from local.support.process import Process
@@ -110,7 +111,7 @@ class OpenLdap:
 
 def tool(name: str) -> Program:
     """The server, or one of the programs that ask it."""
-    return program(name, "slapd", "ldap-utils")
+    return find_program(name)
 
 
 def person_dn(name: str) -> str:

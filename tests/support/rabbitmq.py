@@ -11,7 +11,8 @@ from typing import Final
 
 import requests
 
-from local.debian import Program, program
+from local.debian import Program
+from local.programs import find_program
 from local.support.files import private_directory, write_private
 from local.support.ports import LOOPBACK, free_port
 from local.support.process import Process
@@ -37,7 +38,7 @@ class RabbitMq:
         self._node = Process("rabbitmq", directory)
 
     def __enter__(self) -> "RabbitMq":
-        server = program("rabbitmq-server", "rabbitmq-server")
+        server = find_program("rabbitmq-server")
         private_directory(self._directory)
         write_private(self._directory / "enabled_plugins", "[rabbitmq_management].\n")
         write_private(self._directory / "rabbitmq.conf", self._settings())

@@ -5,16 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from local.debian import program
 from local.postgres import PostgreSQL
+from local.programs import find_program
 from local.support.process import Account
 
 LIBRARY: Final = "faketime/libfaketimeMT.so.1"
 
 
 def library() -> Path:
-    """The library, of the system's package or of an unpacked one. Raises as `program`."""
-    root = program("faketime", "faketime", "libfaketime").root or Path("/")
+    """The library, of the system's package or of an unpacked one. Raises as `find_program`."""
+    root = find_program("faketime").root or Path("/")
     return next(root.glob(f"usr/lib/*-linux-*/{LIBRARY}"))
 
 

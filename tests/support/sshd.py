@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from local.database_server import STATE, passable, service_account
-from local.debian import Program, program, within_reach
+from local.debian import Program, within_reach
+from local.programs import find_program
 from local.support.files import write_private
 from local.support.ports import LOOPBACK, free_port, in_use
 from local.support.process import Account, Process
-
-PACKAGES: Final = ("openssh-server", "openssh-client")
 
 
 class Sshd:
@@ -37,7 +35,7 @@ class Sshd:
         self._directory.chmod(0o711)
         self._process = Process("sshd", self._directory / "log")
         self._user = account.name if account else pwd.getpwuid(os.geteuid()).pw_name
-        server = program("sshd", *PACKAGES)
+        server = find_program("sshd")
         server = within_reach(server, STATE) if account else server
         self._generate(self._file("host"))
         self._own(self._file("host"), account)
@@ -74,7 +72,7 @@ class Sshd:
     def _client(self, private_key: str, *options: str, stdin: int) -> "subprocess.Popen[str]":
         self._readable("authorized_keys", "".join(f"{line}\n" for line in self._public_keys()))
         write_private(self._file("id"), private_key)
-        client = program("ssh", *reversed(PACKAGES))
+        client = find_program("ssh")
         settings = {
             "IdentityFile": self._file("id"),
             "IdentitiesOnly": "yes",
@@ -94,7 +92,7 @@ class Sshd:
         )
 
     def _generate(self, file: Path) -> None:
-        maker = program("ssh-keygen", *reversed(PACKAGES))
+        maker = find_program("ssh-keygen")
         command = [str(maker.path), "-q", "-t", "ed25519", "-N", "", "-f", str(file)]
         subprocess.run(command, check=True, timeout=60, env={**os.environ, **maker.environment})
 

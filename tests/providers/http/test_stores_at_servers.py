@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import requests
@@ -24,7 +24,7 @@ from keyturn.core.ports.stores import Store
 from keyturn.providers.http.store import HttpStore
 from keyturn.providers.http.store_calls import StoreCalls
 from keyturn.wiring.registry import open_store
-from local.debian import program
+from local.programs import find_program
 from local.support.ports import LOOPBACK, free_port
 from local.support.process import Process
 from tests.contracts.store import Raw, StoreContract
@@ -106,10 +106,6 @@ class TestEtcd(StoreAtServer):
         return put
 
 
-HELPERS: Final = ("conmon", "crun", "netavark")
-"""The packages without which it does not start, though it runs no container here."""
-
-
 class Podman:
     """Podman's service on loopback, whose files are under ``directory``."""
 
@@ -120,7 +116,7 @@ class Podman:
         self.url = f"http://{LOOPBACK}:{self._port}"
 
     def __enter__(self) -> "Podman":
-        podman = program("podman", "podman", *HELPERS)
+        podman = find_program("podman")
         places = [f"--root={self._directory / 'root'}", f"--runroot={self._directory / 'run'}", "--storage-driver=vfs"]
         command = [str(podman.path), *places, "system", "service", "--time=0", f"tcp:{LOOPBACK}:{self._port}"]
         environment = {**os.environ, **podman.environment, "HOME": str(self._directory)}

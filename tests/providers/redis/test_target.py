@@ -25,7 +25,7 @@ from keyturn.core.errors import (
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.redis.target import Redis as Target
 from keyturn.providers.redis.target import mark_sequence, sequence_mark
-from local.debian import program
+from local.programs import find_program
 from local.redis import ADMIN_RULES, Redis, digest
 from local.support.ports import LOOPBACK, free_port, free_ports
 from local.support.process import Process
@@ -269,7 +269,7 @@ def test_users_in_redis_conf_are_written_there(without_file: Acl) -> None:
 
 
 def test_a_server_that_keeps_its_users_nowhere_is_refused(tmp_path: Path) -> None:
-    found, port, process = program("redis-server", "redis-server"), free_port(), Process("redis", tmp_path)
+    found, port, process = find_program("redis-server"), free_port(), Process("redis", tmp_path)
     admin = SecretFields({"username": "default", "password": "any"})
     process.start(
         [str(found.path), "--bind", LOOPBACK, "--port", str(port), "--user", "app", "on", ">first"],

@@ -16,7 +16,7 @@ from keyturn.core.errors import Unavailable
 from local.support.ports import LOOPBACK
 from local.unpacked import fetch, unpacked
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 LOCK: Final = ROOT / "requirements-node.lock"
 MANIFESTS: Final = (Path(__file__).parent / "package.json", Path(__file__).parent / "package-lock.json")
 WHAT: Final = "Azurite"

@@ -1,23 +1,20 @@
-"""The PostgreSQL of Debian, with the extensions that come beside the server: Prefect's database needs ``pg_trgm``."""
+"""The PostgreSQL of Debian, whose extensions Prefect's database needs (``pg_trgm``)."""
 
 import os
 from pathlib import Path
-from typing import Final
 
 from local.database_server import STATE, passable
-from local.debian import unpacked, within_reach
+from local.debian import within_reach
 from local.postgres import PostgreSQL
+from local.programs import find_program
 from local.support.process import Account
-
-VERSION: Final = "17"
-PROGRAM: Final = f"usr/lib/postgresql/{VERSION}/bin/postgres"
 
 
 class DebianPostgreSQL(PostgreSQL):
     """One PostgreSQL server of Debian's package; all else is as in its base."""
 
     def _programs(self, account: Account | None) -> tuple[Path, dict[str, str]]:
-        server = unpacked(f"postgresql-{VERSION}", PROGRAM)
+        server = find_program("postgres")
         if account is not None:
             passable(STATE)
             server = within_reach(server, STATE)
