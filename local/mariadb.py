@@ -16,12 +16,10 @@ from local.support.files import write_private
 from local.support.process import Account
 from local.support.tls import certificate_in
 
-SYSTEM_TABLES: Final = (
-    "mariadb_system_tables.sql",
-    "mariadb_performance_tables.sql",
-    "mariadb_system_tables_data.sql",
-)
+SYSTEM_TABLES: Final = ("system_tables.sql", "performance_tables.sql", "system_tables_data.sql")
 """What ``mariadb-install-db`` feeds to a new server, less the help texts and the ``sys`` schema."""
+NAMES: Final = ("mariadb", "mysql")
+"""What the directory of these files is called, and how their names begin: from MariaDB 11 on, and before."""
 
 FIRST: Final = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
 
@@ -104,7 +102,7 @@ class MariaDB(DatabaseServer):
 
     def _fill(self, server: Program, data: Path, account: Account | None) -> None:
         accounts = ACCOUNTS.format(host=self.host, password=self.superuser_password)
-        tables = [(_share(server) / name).read_text() for name in SYSTEM_TABLES]
+        tables = [file.read_text() for file in _system_tables(server)]
         done = subprocess.run(
             [*_command(server, data), "--bootstrap", "--innodb-flush-log-at-trx-commit=0"],
             input="".join((FIRST, *tables, accounts)),
@@ -128,13 +126,21 @@ class MariaDB(DatabaseServer):
 def _server(account: Account | None) -> Program:
     """The server's program, and its plugins, where the account can run it. Raises NotFound, Unavailable."""
     server = find_program("mariadbd")
-    if not (_share(server) / SYSTEM_TABLES[0]).exists():
+    if not _system_tables(server):
         raise NotFound("find", "mariadb", f"{_share(server)} holds no system tables", "Install mariadb-server-core")
     return within_reach(server, STATE) if account else server
 
 
+def _system_tables(server: Program) -> list[Path]:
+    """The files, in their order; none if one is missing."""
+    share = _share(server)
+    files = [share / f"{share.name}_{name}" for name in SYSTEM_TABLES]
+    return files if all(file.exists() for file in files) else []
+
+
 def _share(server: Program) -> Path:
-    return server.path.parent.parent / "share" / "mariadb"
+    shares = [server.path.parent.parent / "share" / name for name in NAMES]
+    return next(filter(Path.exists, shares), shares[0])
 
 
 def _command(server: Program, data: Path) -> list[str]:

@@ -43,7 +43,7 @@ PACKAGED: Final = (
     Packaged("haproxy", ["haproxy"], "the balancer of the production topology", version=["-v"]),
     Packaged(
         "slapd",
-        ["ldapwhoami", "ldapmodify", "ldapadd", "slapd"],
+        ["slapd", "ldapwhoami", "ldapsearch", "ldapmodify", "ldapadd"],
         "people's groups, and accounts in a directory",
         version=["-VV"],
         parts=["ldap-utils"],

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from local.mariadb import MariaDB
 from local.support.ports import free_port
+from tests.support.programs import command_line
 
 
 def query(server: MariaDB, statement: str, password: str | None = None, user: str = "root", tls: bool = False) -> str:
@@ -80,7 +80,7 @@ def test_tls_is_offered_with_a_certificate_that_its_authority_vouches_for(mariad
 def test_the_password_is_in_a_private_file_and_on_no_command_line(mariadb: MariaDB) -> None:
     kept = mariadb.directory / "superuser.password"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    listed = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(mariadb.process.pid)], capture_output=True).stdout
+    listed = command_line(mariadb.process.pid)
     assert b"mariadbd" in listed
     assert mariadb.superuser_password.encode() not in listed
     assert mariadb.superuser_password not in mariadb.process.log.read_text()

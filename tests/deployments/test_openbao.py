@@ -1,7 +1,6 @@
 """The hub's server: durable across restarts, private files, nothing to see in the process list."""
 
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from local.openbao import OpenBao
 from local.support.ports import free_port
 from tests.support.mounts import make_kv
+from tests.support.programs import command_line
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -74,7 +74,7 @@ def test_a_first_start_that_was_cut_short_is_begun_again(tmp_path: Path) -> None
 def test_dev_mode_is_in_memory_audited_and_shows_no_token_in_the_process_list(tmp_path: Path) -> None:
     with OpenBao(tmp_path / "bao", free_port(), dev=True) as server:
         client(server).secrets.kv.v2.create_or_update_secret("a", {"k": "v"})
-        listed = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(server.process.pid)], capture_output=True).stdout
+        listed = command_line(server.process.pid)
         assert b"server" in listed
         assert server.root_token.encode() not in listed
         assert '"path":"secret/data/a"' in server.audit_log.read_text()

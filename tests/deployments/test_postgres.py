@@ -16,6 +16,7 @@ from local.database_server import service_account
 from local.postgres import PostgreSQL
 from local.support.ports import free_port
 from tests.support.debian_postgres import DebianPostgreSQL
+from tests.support.programs import command_line
 
 
 def query(server: PostgreSQL, statement: str, password: str | None = None) -> str:
@@ -76,7 +77,7 @@ def test_it_listens_on_loopback_and_on_no_socket(fleeting: PostgreSQL) -> None:
 def test_the_password_is_in_a_private_file_and_on_no_command_line(fleeting: PostgreSQL) -> None:
     kept = fleeting.directory / "superuser.password"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    listed = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(fleeting.process.pid)], capture_output=True).stdout
+    listed = command_line(fleeting.process.pid)
     assert b"postgres" in listed
     assert fleeting.superuser_password.encode() not in listed
 

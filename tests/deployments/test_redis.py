@@ -1,7 +1,6 @@
 """The Redis server: users that outlive it, passwords always, loopback only, least rights for Keyturn."""
 
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from local.redis import Redis
 from local.support.ports import free_port
 from tests.support.acl import Acl
+from tests.support.programs import command_line
 
 
 @pytest.fixture
@@ -62,6 +62,6 @@ def test_the_passwords_are_in_private_files_and_on_no_command_line(redis: Redis)
     assert stat.S_IMODE(redis.directory.stat().st_mode) == 0o700
     for kept in ("superuser.password", "admin.password", "redis.conf"):
         assert stat.S_IMODE((redis.directory / kept).stat().st_mode) == 0o600
-    listed = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(redis.process.pid)], capture_output=True).stdout
+    listed = command_line(redis.process.pid)
     assert b"redis-server" in listed
     assert redis.superuser_password.encode() not in listed

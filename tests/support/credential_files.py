@@ -79,7 +79,7 @@ class FileServer:
             "path": str(self.file),
             "format": self.format,
             "accounts": ["*"],
-            "reload": ["/bin/kill", "-HUP", str(self._process.pid)] if self.reloads else None,
+            "reload": ["/bin/sh", "-c", f"kill -HUP {self._process.pid}"] if self.reloads else None,
             "check": [sys.executable, str(CHECK), self.protocol, str(self.port), *self.more()],
         }
         return CredentialFileSettings.model_validate(settings | changes)

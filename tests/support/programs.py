@@ -21,6 +21,23 @@ sys.stdin.read()
 """
 
 
+def command_line(pid: int | None) -> bytes:
+    """What this machine shows everyone of a process; empty where it has ended."""
+    if not Path("/proc/self/cmdline").exists():
+        return subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True).stdout
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def seeming_root() -> list[str]:
+    """The beginning of a command that needs an empty /run and the name root, but no right of root. Empty for root."""
+    if os.geteuid() == 0:
+        return []
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh"]
+
+
 class Program:
     """A running one, and the file that it has written its number to."""
 

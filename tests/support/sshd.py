@@ -30,8 +30,9 @@ class Sshd:
 
     def __enter__(self) -> "Sshd":
         account = service_account()
-        passable(STATE)
-        self._directory = Path(tempfile.mkdtemp(prefix="sshd-", dir=STATE))
+        if account:
+            passable(STATE)
+        self._directory = Path(tempfile.mkdtemp(prefix="sshd-", dir=STATE if account else None))
         self._directory.chmod(0o711)
         self._process = Process("sshd", self._directory / "log")
         self._user = account.name if account else pwd.getpwuid(os.geteuid()).pw_name
@@ -108,7 +109,9 @@ class Sshd:
         return self._directory / name
 
     def _settings(self, server: Program) -> str:
-        helpers = server.path.parent.parent / "lib" / "openssh"
+        folder = server.path.parent.parent / "lib" / "openssh"
+        # OpenSSH before 9.8 has no such helpers.
+        helpers = {part: folder / f"sshd-{part}" for part in ("session", "auth")}
         return "\n".join(
             [
                 f"Port {self.port}",
@@ -121,7 +124,7 @@ class Sshd:
                 "LogLevel VERBOSE",
                 "Subsystem sftp internal-sftp",
                 "ForceCommand internal-sftp",
-                *(f"Sshd{part.title()}Path {helpers}/sshd-{part}" for part in ("session", "auth")),
+                *(f"Sshd{part.title()}Path {file}" for part, file in helpers.items() if file.exists()),
                 "",
             ]
         )
