@@ -64,6 +64,14 @@ UNREACHED: Final = frozenset(
 _CREATING: Final = Lock()
 
 
+class Connection(sqlite3.Connection):
+    """Closes when its last user is gone, as every connection did before Python 3.13 began to warn of it."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # it was never opened
+            self.close()
+
+
 class NotOurs(Exception):
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -162,7 +170,9 @@ def _create(file: Path) -> None:
 
 
 def _bare(uri: str, patience: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, timeout=patience, isolation_level=None, check_same_thread=False, uri=True)
+    connection = sqlite3.connect(
+        uri, timeout=patience, isolation_level=None, check_same_thread=False, factory=Connection, uri=True
+    )
     connection.text_factory = bytes
     return connection
 
