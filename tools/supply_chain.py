@@ -37,7 +37,12 @@ LOCAL: Final = tomllib.loads((ROOT / "local" / "pyproject.toml").read_text())["p
 """The distribution `keyturn-local`."""
 REQUIRED: Final = "KEYTURN_AUDIT"
 
-ELSEWHERE: Final = {"async-timeout": "Apache-2.0", "httpx2-jsfetch": "BSD-3-Clause", "pywin32": "PSF-2.0"}
+ELSEWHERE: Final = {
+    "async-timeout": "Apache-2.0",
+    "httpx2-jsfetch": "BSD-3-Clause",
+    "pendulum": "MIT License",
+    "pywin32": "PSF-2.0",
+}
 """The licences of what is locked for other systems or Pythons, and so isn't installed where this runs."""
 
 UNDECLARED: Final = {"axe-playwright-python": "MPL-2.0 AND MIT"}

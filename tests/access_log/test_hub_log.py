@@ -491,7 +491,7 @@ def test_a_line_of_vault_tells_the_same(tmp_path: Path) -> None:
 
 def test_a_request_that_nests_without_end_stops_nothing(tmp_path: Path, sample: dict[str, Any]) -> None:
     deep = line(sample, NOON).replace(
-        b'"request":{', b'"request":{"data":' + b'{"a":' * 9000 + b"1" + b"}" * 9000 + b","
+        b'"request":{', b'"request":{"data":' + b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b","
     )
     written(tmp_path / "audit.log", deep + line(sample, NOON), NOON)
     told, log = accesses(tmp_path / "audit.log", NOON)

@@ -64,7 +64,7 @@ UNREACHED: Final = frozenset(
 _CREATING: Final = Lock()
 
 
-class Connection(sqlite3.Connection):
+class _Closing(sqlite3.Connection):
     """Closes when its last user is gone, as every connection did before Python 3.13 began to warn of it."""
 
     def __del__(self) -> None:
@@ -171,7 +171,7 @@ def _create(file: Path) -> None:
 
 def _bare(uri: str, patience: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri, timeout=patience, isolation_level=None, check_same_thread=False, factory=Connection, uri=True
+        uri, patience, isolation_level=None, check_same_thread=False, factory=_Closing, uri=True
     )
     connection.text_factory = bytes
     return connection
