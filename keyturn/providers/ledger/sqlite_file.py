@@ -64,8 +64,12 @@ UNREACHED: Final = frozenset(
 _CREATING: Final = Lock()
 
 
-class _Closing(sqlite3.Connection):
-    """Closes when its last user is gone, as every connection did before Python 3.13 began to warn of it."""
+class _Bare(sqlite3.Connection):
+    """A connection that closes when its last user is gone; from Python 3.13 on others warn then."""
+
+    def __init__(self, uri: str, patience: float) -> None:
+        super().__init__(uri, timeout=patience, isolation_level=None, check_same_thread=False, uri=True)
+        self.text_factory = bytes
 
     def __del__(self) -> None:
         with suppress(sqlite3.ProgrammingError):  # it was never opened
@@ -83,7 +87,7 @@ def connect(file: Path, patience: float) -> sqlite3.Connection:
     # One at a time: closing a second descriptor would drop the locks that SQLite holds in this process.
     with _CREATING:
         _create(file)
-        connection = _bare(file.as_uri(), patience)
+        connection = _Bare(file.as_uri(), patience)
     try:
         if _empty(connection):
             _prepare(connection, patience)
@@ -109,7 +113,7 @@ def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
 
 
 def _checked(uri: str) -> sqlite3.Connection:
-    connection = _bare(uri, PATIENCE)
+    connection = _Bare(uri, PATIENCE)
     try:
         check_schema(connection)
     except BaseException:
@@ -167,14 +171,6 @@ def _create(file: Path) -> None:
     make_private(file.parent)
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
-
-
-def _bare(uri: str, patience: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, patience, isolation_level=None, check_same_thread=False, factory=_Closing, uri=True
-    )
-    connection.text_factory = bytes
-    return connection
 
 
 def _prepare(connection: sqlite3.Connection, patience: float) -> None:
