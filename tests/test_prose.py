@@ -2,7 +2,8 @@
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,19 @@ LONGEST: Final = 120
 """Words of docstrings in 100 lines, over all rooms."""
 
 
-def docstrings(file: Path) -> Iterator[str]:
+@cache
+def nodes_of(file: Path) -> Sequence[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text())))
+
+
+@cache
+def docstrings(file: Path) -> Sequence[str]:
     """Those of the module, its classes, functions and constants."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    return list(_docstrings(file))
+
+
+def _docstrings(file: Path) -> Iterator[str]:
+    for node in nodes_of(file):
         body = getattr(node, "body", None)
         for each in body if isinstance(body, list) else []:
             if (
@@ -61,10 +72,10 @@ def test_docstrings_are_short() -> None:
 
 def messages(file: Path) -> Iterator[str]:
     """The texts of three words or more that are no docstrings; an f-string is one text."""
-    tree = ast.parse(file.read_text())
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    nodes = nodes_of(file)
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
     known = set(docstrings(file))
-    for node in ast.walk(tree):
+    for node in nodes:
         text = ""
         if isinstance(node, ast.JoinedStr):
             text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)

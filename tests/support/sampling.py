@@ -30,7 +30,7 @@ DEEP_VARIABLE: Final = "KEYTURN_TESTS"
 FILES: Final = "files"
 HUB: Final = "openbao"
 """The fixture of tests that need the hub. They take most of a run's time."""
-WITH_HUB: Final = pytest.mark.sampled(3, of="file").mark
+WITH_HUB: Final = pytest.mark.sampled(5, of="file").mark
 """How those are sampled that have no mark of their own."""
 KINDS: Final = ("kind", "store")
 """The parameters that say which kind of credential, or which store, a test is about."""
